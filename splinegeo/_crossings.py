@@ -1,0 +1,152 @@
+"""Compiled: values of a stage's units at the mesh's vertices, and which units cross which faces.
+
+The sign of a unit at a vertex is decided here, once, from one row of values: every face and edge that meets the vertex sees the same
+sign, so the mesh stays consistent whatever the rounding.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from splinegeo._bits import WORD, count_ones, lowest_one, single_bit
+
+
+class Births(NamedTuple):
+    """Vertices born in the last subdivision: x = (1 - s) u + s w, where the units that change sign between u and w make kinks.
+
+    For the born vertex i with ends (u, w) = `ends[i]`, a quantity that is affine but for these units (the next stage's values) is
+    (1 - s) y(u) + s y(w) + sum_j kink_j W[:, j] over the entries `kink_start[i] : kink_start[i] + kink_count[i]`.
+    """
+
+    ends: np.ndarray  # (n, 2) int32
+    parameter: np.ndarray  # (n,) float64
+    kink_start: np.ndarray  # (n,) int64
+    kink_count: np.ndarray  # (n,) int32
+    kink_unit: np.ndarray  # (k,) int32
+    kink: np.ndarray  # (k,) float64
+
+
+class Crossings(NamedTuple):
+    """The units that cross each face, in compressed rows, and their values at the face's corners (0.0: on the unit's zero set).
+
+    Face f is crossed by `units[start[f]:start[f + 1]]`, ascending; the value of the j-th of them at the face's i-th corner is
+    `values[value_start[f] + i * k + j]`, with k units in all.
+    """
+
+    start: np.ndarray  # (F + 1,) int64
+    units: np.ndarray  # (k,) int32
+    value_start: np.ndarray  # (F + 1,) int64
+    values: np.ndarray  # (n,) float64
+
+
+@njit(cache=True, nogil=True)
+def interpolate_rows(rows, births, n_older, columns, begin, end):
+    """Fill rows `n_older + begin .. n_older + end` of values at born vertices from the rows of their ends, and the kinks between."""
+    for i in range(begin, end):
+        row = rows[n_older + i]
+        _interpolate_row(row, rows[births.ends[i, 0]], rows[births.ends[i, 1]], births, i, columns)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _interpolate_row(row, row_u, row_w, births, i, columns):
+    s = births.parameter[i]
+    for j in range(row.shape[0]):
+        row[j] = (1.0 - s) * row_u[j] + s * row_w[j]
+    start = births.kink_start[i]
+    for k in range(start, start + births.kink_count[i]):
+        kink = births.kink[k]
+        column = columns[births.kink_unit[k]]
+        for j in range(row.shape[0]):
+            row[j] += kink * column[j]
+
+
+@njit(cache=True, nogil=True)
+def gather_rows(corners, begin, end, older_rows, births, columns, row_of, seen, block, rows):
+    """Values at all vertices of a block of faces, `corners[begin:end]`: older rows are copied, born ones interpolated.
+
+    A born vertex's ends must be corners of the block too: a block holds whole families, all children of the faces it was cut from.
+    `row_of` receives each vertex's row in `rows`; `seen` marks the vertices already met in this block. Returns the number of rows.
+    """
+    n_older = older_rows.shape[0]
+    met = np.empty(min(end - begin, row_of.shape[0]), dtype=np.int32)
+    n = 0
+    for i in range(begin, end):
+        vertex = corners[i]
+        if seen[vertex] != block:
+            seen[vertex] = block
+            met[n] = vertex
+            n += 1
+    met = np.sort(met[:n])  # ends are born before the vertices between them
+    for r in range(n):
+        vertex = met[r]
+        row_of[vertex] = r
+        if vertex < n_older:
+            rows[r] = older_rows[vertex]
+        else:
+            i = vertex - n_older
+            _interpolate_row(
+                rows[r], rows[row_of[births.ends[i, 0]]], rows[row_of[births.ends[i, 1]]], births, i, columns
+            )
+    return n
+
+
+@njit(cache=True, nogil=True)
+def pack_signs(rows, tolerance, begin, end, positive, negative):
+    """Signs of the units at vertices, one bit each: positive above the unit's tolerance, negative below minus it, else neither."""
+    n_units = rows.shape[1]
+    for r in range(begin, end):
+        for w in range(positive.shape[1]):
+            above = np.uint64(0)
+            below = np.uint64(0)
+            first = w * WORD
+            for b in range(min(WORD, n_units - first)):
+                z = rows[r, first + b]
+                t = tolerance[first + b]
+                above |= np.uint64(z > t) << np.uint64(b)
+                below |= np.uint64(z < -t) << np.uint64(b)
+            positive[r, w] = above
+            negative[r, w] = below
+
+
+@njit(cache=True, nogil=True)
+def count_crossings(offsets, corners, row_of, positive, negative, begin, end, bits, crossing, counts):
+    """For faces begin..end: add the units that are positive somewhere to `bits`, set the crossing units in `crossing`, count them."""
+    n_words = positive.shape[1]
+    for f in range(begin, end):
+        n = 0
+        for w in range(n_words):
+            above = np.uint64(0)
+            below = np.uint64(0)
+            for i in range(offsets[f], offsets[f + 1]):
+                r = row_of[corners[i]]
+                above |= positive[r, w]
+                below |= negative[r, w]
+            bits[f, w] |= above
+            crossing[f - begin, w] = above & below
+            n += count_ones(above & below)
+        counts[f] = n
+
+
+@njit(cache=True, nogil=True)
+def fill_crossings(offsets, corners, row_of, rows, tolerance, crossing, begin, end, units, values):
+    """List the crossing units of faces begin..end and their values at the corners, face after face; values within tolerance are 0."""
+    n_units = 0
+    n_values = 0
+    for f in range(begin, end):
+        first_unit = n_units
+        for w in range(crossing.shape[1]):
+            word = crossing[f - begin, w]
+            while word:
+                bit = lowest_one(word)
+                word &= ~single_bit(bit)
+                units[n_units] = w * WORD + bit
+                n_units += 1
+        if n_units == first_unit:
+            continue
+        for i in range(offsets[f], offsets[f + 1]):
+            row = rows[row_of[corners[i]]]
+            for j in range(first_unit, n_units):
+                z = row[units[j]]
+                values[n_values] = z if abs(z) > tolerance[units[j]] else 0.0
+                n_values += 1

@@ -1,0 +1,78 @@
+"""The planar mesh: shared vertices, labelled edges and convex faces. It knows nothing of networks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int32, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A conforming subdivision of a convex polygon into convex faces.
+
+    Faces are loops of corners in compressed rows: face f has the corners `corners[offsets[f]:offsets[f + 1]]`, counter-clockwise,
+    and leaves its i-th corner along `sides[i] = 2 * edge + reversed`. An edge runs from `edges[e, 0]` to `edges[e, 1]`, has the face
+    `edge_faces[e, 0]` on its left and `edge_faces[e, 1]` on its right (-1: outside), and carries a two-number label (-1, -1: border).
+    """
+
+    vertices: Float64[np.ndarray, "V 2"]
+    edges: Int32[np.ndarray, "E 2"]
+    edge_faces: Int32[np.ndarray, "E 2"]
+    edge_labels: Int32[np.ndarray, "E 2"]
+    offsets: Int64[np.ndarray, "F+1"]
+    corners: Int32[np.ndarray, " H"]
+    sides: Int32[np.ndarray, " H"]
+
+    @classmethod
+    def from_polygon(cls, polygon: Float64[np.ndarray, "k 2"]) -> "Mesh":
+        """One face: a convex polygon given counter-clockwise."""
+        n = len(polygon)
+        loop = np.arange(n, dtype=np.int32)
+        return cls(
+            vertices=np.array(polygon, dtype=np.float64),
+            edges=np.stack([loop, np.roll(loop, -1)], axis=1),
+            edge_faces=np.tile(np.array([0, -1], dtype=np.int32), (n, 1)),
+            edge_labels=np.full((n, 2), -1, dtype=np.int32),
+            offsets=np.array([0, n], dtype=np.int64),
+            corners=loop,
+            sides=2 * loop,
+        )
+
+    @property
+    def n_faces(self) -> int:
+        """Number of faces F."""
+        return len(self.offsets) - 1
+
+    @property
+    def face_of_corner(self) -> Int64[np.ndarray, " H"]:
+        """The face that each entry of `corners` belongs to."""
+        return np.repeat(np.arange(self.n_faces), np.diff(self.offsets))
+
+    def areas(self) -> Float64[np.ndarray, " F"]:
+        """Area of each face: the shoelace formula about the face's own first corner, which keeps small faces exact."""
+        following = self._following_corner()
+        first = self.vertices[self.corners[self.offsets[:-1]]][self.face_of_corner]
+        a = self.vertices[self.corners] - first
+        b = self.vertices[self.corners[following]] - first
+        return 0.5 * np.add.reduceat(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], self.offsets[:-1])
+
+    def interior_points(self) -> Float64[np.ndarray, "F 2"]:
+        """The area centroid of each face, or its mean corner where the face is too thin to have an area."""
+        counts = np.diff(self.offsets)
+        mean = np.add.reduceat(self.vertices[self.corners], self.offsets[:-1]) / counts[:, None]
+        following = self._following_corner()
+        face = self.face_of_corner
+        a = self.vertices[self.corners] - mean[face]
+        b = self.vertices[self.corners[following]] - mean[face]
+        cross = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+        doubled_area = np.add.reduceat(cross, self.offsets[:-1])
+        moment = np.add.reduceat((a + b) * cross[:, None], self.offsets[:-1])
+        thick = doubled_area > 0
+        shift = np.zeros_like(mean)
+        shift[thick] = moment[thick] / (3 * doubled_area[thick, None])
+        return mean + shift
+
+    def _following_corner(self) -> Int64[np.ndarray, " H"]:
+        following = np.arange(1, len(self.corners) + 1)
+        following[self.offsets[1:] - 1] = self.offsets[:-1]
+        return following

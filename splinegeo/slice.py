@@ -1,0 +1,160 @@
+"""A two-dimensional slice of input space, and convex domains on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
+
+from splinegeo.errors import DegenerateSliceError, InvalidDomainError, ShapeError
+
+# A third point nearer to the line through the other two than this share of their distance does not give a plane in float32 data.
+_COLLINEAR = 1e-7
+_ORTHONORMAL = 1e-8
+_DEFAULT_MARGIN = 0.5
+
+
+def _as_array(values: object, what: str) -> Float64[np.ndarray, "..."]:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ShapeError(f"{what} must be finite, but holds NaN or infinite values")
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The plane x(t) = origin + tᵀ basis in input space, t in R².
+
+    Args:
+        origin: a point of the plane, flattened.
+        basis: two orthonormal rows that span it.
+        input_shape: shape of one input of the network; default (d,).
+
+    Raises `DegenerateSliceError` if the basis is not orthonormal, `ShapeError` if the shapes do not fit.
+    """
+
+    origin: Float64[np.ndarray, " d"]
+    basis: Float64[np.ndarray, "2 d"]
+    input_shape: tuple[int, ...]
+    points: Float64[np.ndarray, "k 2"] | None = None
+    """The points that the slice was drawn through, in slice coordinates."""
+
+    def __init__(
+        self,
+        origin: ArrayLike | torch.Tensor,
+        basis: ArrayLike | torch.Tensor,
+        input_shape: Sequence[int] | None = None,
+        points: ArrayLike | None = None,
+    ) -> None:
+        origin = _as_array(origin, "the slice's origin").reshape(-1)
+        basis = _as_array(basis, "the slice's basis")
+        if basis.shape != (2, len(origin)):
+            raise ShapeError(f"the slice's basis must have the shape (2, {len(origin)}), but has {basis.shape}")
+        if not np.allclose(basis @ basis.T, np.eye(2), rtol=0, atol=_ORTHONORMAL):
+            raise DegenerateSliceError("the slice's basis must have two orthonormal rows; Slice.through_points makes them")
+        shape = (len(origin),) if input_shape is None else tuple(int(n) for n in input_shape)
+        if int(np.prod(shape)) != len(origin):
+            raise ShapeError(f"input_shape {shape} does not hold the {len(origin)} numbers of the slice's origin")
+        object.__setattr__(self, "origin", origin)
+        object.__setattr__(self, "basis", basis)
+        object.__setattr__(self, "input_shape", shape)
+        object.__setattr__(self, "points", None if points is None else _as_array(points, "the slice's points"))
+
+    @classmethod
+    def through_points(cls, points: ArrayLike | torch.Tensor) -> "Slice":
+        """The plane through three points, (3, *input_shape): origin at their mean, basis from the QR of two edge vectors.
+
+        Raises `DegenerateSliceError` if the points lie on a line (to 1e-7 of their distance), `ShapeError` if they are not three.
+        """
+        array = _as_array(points, "the points of a slice")
+        if array.ndim < 2 or len(array) != 3:
+            raise ShapeError(f"a slice goes through three points, (3, *input_shape), but the array has the shape {array.shape}")
+        flat = array.reshape(3, -1)
+        if flat.shape[1] < 2:
+            raise ShapeError("a slice needs inputs of at least two numbers")
+        edge_vectors = flat[1:] - flat[0]
+        q, r = np.linalg.qr(edge_vectors.T)
+        if abs(r[1, 1]) <= _COLLINEAR * np.linalg.norm(edge_vectors, axis=1).max():
+            raise DegenerateSliceError("the three points lie on one line: choose points that span a plane")
+        basis = (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
+        origin = flat.mean(axis=0)
+        return cls(origin, basis, array.shape[1:], points=(flat - origin) @ basis.T)
+
+    def project(self, x: ArrayLike | torch.Tensor) -> Float64[np.ndarray, "n 2"]:
+        """Slice coordinates U (x - o) of inputs (n, *input_shape)."""
+        return self._centred(x) @ self.basis.T
+
+    def lift(self, t: ArrayLike | torch.Tensor) -> Float64[np.ndarray, "n *input_shape"]:
+        """Inputs o + tᵀ U of slice coordinates (n, 2)."""
+        t = _as_array(t, "slice coordinates")
+        if t.ndim != 2 or t.shape[1] != 2:
+            raise ShapeError(f"slice coordinates must have the shape (n, 2), but have {t.shape}")
+        return (self.origin + t @ self.basis).reshape(len(t), *self.input_shape)
+
+    def distance(self, x: ArrayLike | torch.Tensor) -> Float64[np.ndarray, " n"]:
+        """Euclidean distance of inputs (n, *input_shape) from the plane."""
+        centred = self._centred(x)
+        return np.linalg.norm(centred - (centred @ self.basis.T) @ self.basis, axis=1)
+
+    def _centred(self, x: ArrayLike | torch.Tensor) -> Float64[np.ndarray, "n d"]:
+        array = _as_array(x, "inputs")
+        if array.shape[1:] != self.input_shape and array.shape[1:] != (len(self.origin),):
+            raise ShapeError(f"inputs must have the shape (n, {', '.join(map(str, self.input_shape))}), but have {array.shape}")
+        return array.reshape(len(array), -1) - self.origin
+
+
+@dataclass(frozen=True)
+class Box:
+    """The square domain [-half_width, half_width]² of slice coordinates, about `center`."""
+
+    half_width: float
+    center: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.half_width) and self.half_width > 0):
+            raise InvalidDomainError(f"a box needs a positive finite half_width, not {self.half_width}")
+
+    def polygon(self) -> Float64[np.ndarray, "4 2"]:
+        """Its corners, counter-clockwise."""
+        square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+        return np.asarray(self.center) + self.half_width * square
+
+
+def domain_polygon(domain: "Box | ArrayLike | None", plane: Slice) -> Float64[np.ndarray, "k 2"]:
+    """Corners of a domain, counter-clockwise; None: a square about the slice's points with a margin of half their extent.
+
+    Raises `InvalidDomainError` if the polygon is empty, not finite, not convex, or if no domain is given for a slice without points.
+    """
+    if domain is None:
+        if plane.points is None:
+            raise InvalidDomainError("this slice has no points to frame: give a domain, for instance Box(half_width=10.0)")
+        low, high = plane.points.min(axis=0), plane.points.max(axis=0)
+        center = (low + high) / 2
+        return Box((0.5 + _DEFAULT_MARGIN) * float((high - low).max()), (float(center[0]), float(center[1]))).polygon()
+    if isinstance(domain, Box):
+        return domain.polygon()
+    return _convex_polygon(np.asarray(domain, dtype=np.float64))
+
+
+def _convex_polygon(polygon: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:
+    if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3:
+        raise InvalidDomainError(f"a domain is a Box or a convex polygon, (k, 2) with k >= 3; this has the shape {polygon.shape}")
+    if not np.isfinite(polygon).all():
+        raise InvalidDomainError("the domain's corners must be finite")
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    following = np.roll(edges, -1, axis=0)
+    turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    size = float(np.ptp(polygon, axis=0).max())
+    if (turns < 0).sum() > (turns > 0).sum():
+        return _convex_polygon(polygon[::-1])
+    area = 0.5 * float(np.sum(polygon[:, 0] * np.roll(polygon[:, 1], -1) - polygon[:, 1] * np.roll(polygon[:, 0], -1)))
+    if not area > 1e-12 * size**2:
+        raise InvalidDomainError("the domain is empty: its corners span no area")
+    angles = np.arctan2(turns, np.sum(edges * following, axis=1))
+    if (turns < -1e-12 * size**2).any() or abs(angles.sum() - 2 * np.pi) > 1e-6 or (np.abs(edges).max(axis=1) == 0).any():
+        raise InvalidDomainError("the domain must be convex: a simple polygon without repeated corners, whose turns all go one way")
+    return np.ascontiguousarray(polygon)
