@@ -1,47 +1,230 @@
 """Partition: the linear regions of a network on a slice, and what can be asked of them."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64, UInt64
+from jaxtyping import Float64, Int8, Int32, Int64, UInt64
+from numpy.typing import ArrayLike
+from scipy.sparse import coo_array, csr_array
 
+from splinegeo import region_maps, storage
+from splinegeo.decision_boundary import DecisionBoundary, decision_boundary
+from splinegeo.errors import ShapeError
+from splinegeo.linear_regions import LinearRegions, merge_equal_maps
+from splinegeo.locate import Grid, build_grid, locate
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network
+from splinegeo.power_diagram import region_centroids, region_radii
 from splinegeo.slice import Slice
+
+if TYPE_CHECKING:
+    import networkx
+
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    network: Network
-    plane: Slice
-    mesh: Mesh
-    parents: tuple[Int32[np.ndarray, " F"], ...]
-    bits: tuple[UInt64[np.ndarray, "F words"], ...]
+    """The activation regions of a network on a convex domain of a slice: convex polygons that share vertices and edges.
+
+    Made by `enumerate_regions` or `load_partition`. Region r has the vertices `corners[offsets[r]:offsets[r + 1]]`,
+    counter-clockwise. Everything but the mesh and the patterns is computed when it is first asked for.
+    """
+
+    network: Network = field(repr=False)
+    plane: Slice = field(repr=False)
+    domain: Float64[np.ndarray, "k 2"] = field(repr=False)
+    """Corners of the domain, counter-clockwise."""
+    mesh: Mesh = field(repr=False)
+    parents: tuple[Int32[np.ndarray, " F"], ...] = field(repr=False)
+    """For each stage: the face before the stage that each of its faces was cut from."""
+    bits: tuple[UInt64[np.ndarray, "F words"], ...] = field(repr=False)
+    """For each stage: the pattern of its units on each of its faces, one bit a unit."""
+
+    def __repr__(self) -> str:
+        units = "-".join(str(stage.n_units) for stage in self.network.stages)
+        return f"Partition({self.n_regions} regions on a slice of R^{len(self.plane.origin)}, units {units})"
+
+    # the mesh
 
     @property
     def n_regions(self) -> int:
         """Number of regions R."""
         return self.mesh.n_faces
 
+    @property
+    def vertices(self) -> Float64[np.ndarray, "V 2"]:
+        """Slice coordinates of the vertices; neighbouring regions share them."""
+        return self.mesh.vertices
+
+    @property
+    def offsets(self) -> Int64[np.ndarray, "R+1"]:
+        """Where each region's corners begin in `corners`."""
+        return self.mesh.offsets
+
+    @property
+    def corners(self) -> Int32[np.ndarray, " H"]:
+        """Vertices of the regions, region after region, counter-clockwise."""
+        return self.mesh.corners
+
+    @property
+    def edges(self) -> Int32[np.ndarray, "E 2"]:
+        """First and second vertex of each edge."""
+        return self.mesh.edges
+
+    @property
+    def edge_faces(self) -> Int32[np.ndarray, "E 2"]:
+        """Region on the left and on the right of each edge, -1 outside the domain."""
+        return self.mesh.edge_faces
+
+    @property
+    def edge_labels(self) -> Int32[np.ndarray, "E 2"]:
+        """Stage and unit that vanish along each edge; -1, -1 on the domain's border."""
+        return self.mesh.edge_labels
+
     @cached_property
-    def areas(self):
+    def areas(self) -> Float64[np.ndarray, " R"]:
+        """Area of each region, in squared input-space units."""
         return self.mesh.areas()
 
     @cached_property
-    def ancestors(self):
-        chain = [np.arange(self.n_regions)]
-        for parents in reversed(self.parents[1:]):
-            chain.append(parents[chain[-1]])
-        return tuple(reversed(chain))
-
-    def pattern(self, r):
-        out = []
-        for stage, bits, anc in zip(self.network.stages, self.bits, self.ancestors):
-            b = np.unpackbits(bits[anc[r]].view(np.uint8), bitorder="little")[: stage.n_units]
-            out.append(b.astype(np.int8))
-        return out
+    def interior_points(self) -> Float64[np.ndarray, "R 2"]:
+        """A point inside each region: its centre of area."""
+        return self.mesh.interior_points()
 
     @cached_property
-    def pattern_keys(self):
-        return np.concatenate([b[a] for b, a in zip(self.bits, self.ancestors)], axis=1)
+    def adjacency(self) -> csr_array:
+        """Regions that share an edge: a symmetric (R, R) sparse matrix of booleans."""
+        pairs = self.edge_faces[(self.edge_faces >= 0).all(axis=1)]
+        rows = np.concatenate([pairs[:, 0], pairs[:, 1]])
+        columns = np.concatenate([pairs[:, 1], pairs[:, 0]])
+        shape = (self.n_regions, self.n_regions)
+        return coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape).tocsr()
+
+    # patterns
+
+    @cached_property
+    def ancestors(self) -> tuple[Int64[np.ndarray, " R"], ...]:
+        """For each stage: the stage's face that each region lies in."""
+        chain = [np.arange(self.n_regions)] if self.parents else []
+        for parents in reversed(self.parents[1:]):
+            chain.append(parents[chain[-1]].astype(np.int64))
+        return tuple(reversed(chain))
+
+    def pattern(self, r: int) -> list[Int8[np.ndarray, " units"]]:
+        """Activation pattern of region r: for each stage, 1 for the units that are positive in it, 0 for the others."""
+        self._check_region(r)
+        return [
+            np.unpackbits(words[faces[r]].view(np.uint8), count=stage.n_units, bitorder="little").view(np.int8)
+            for stage, words, faces in zip(self.network.stages, self.bits, self.ancestors, strict=True)
+        ]
+
+    @cached_property
+    def pattern_keys(self) -> UInt64[np.ndarray, "R k"]:
+        """All patterns as words of 64 units: equal iff the patterns are equal."""
+        if not self.bits:
+            return np.zeros((self.n_regions, 1), dtype=np.uint64)
+        return np.concatenate([words[faces] for words, faces in zip(self.bits, self.ancestors, strict=True)], axis=1)
+
+    # the spline
+
+    @cached_property
+    def slice_maps(self) -> Float64[np.ndarray, "R C 3"]:
+        """Each region's map on the slice: f(x(t)) = slice_maps[r, :, :2] @ t + slice_maps[r, :, 2]."""
+        return region_maps.slice_maps(self)
+
+    def affine_map(self, r: int) -> tuple[Float64[np.ndarray, "C d"], Float64[np.ndarray, " C"]]:
+        """A and B of region r in input space: f(x) = A x + B, x flattened."""
+        self._check_region(r)
+        return region_maps.affine_map(self, r)
+
+    def centroids(self, regions: ArrayLike | None = None) -> Float64[np.ndarray, "n d"]:
+        """Centroids μ = Aᵀ1 of the regions (default: all) in input space, flattened."""
+        return region_centroids(self, self._check_regions(regions))
+
+    @cached_property
+    def slice_centroids(self) -> Float64[np.ndarray, "R 2"]:
+        """Centroids in slice coordinates, μˢ = U (μ − o): the sites of the power diagram restricted to the slice."""
+        return self.slice_maps[:, :, :2].sum(axis=1) - self.plane.basis @ self.plane.origin
+
+    def radii(self, regions: ArrayLike | None = None) -> Float64[np.ndarray, " n"]:
+        """Radii τ = ‖μ‖² + 2⟨1, B⟩ of the regions (default: all)."""
+        return region_radii(self, self._check_regions(regions))
+
+    def operator_norms(self, kind: str = "frobenius", space: str = "input") -> Float64[np.ndarray, " R"]:
+        """Norm of each region's linear operator: "frobenius" or "spectral", of A ("input") or of A Uᵀ ("slice")."""
+        cache = self._norms
+        if (kind, space) not in cache:
+            cache[kind, space] = region_maps.operator_norms(self, kind, space)
+        return cache[kind, space]
+
+    # queries
+
+    def locate(self, t: ArrayLike) -> Int64[np.ndarray, " n"]:
+        """The region that holds each point of the slice (n, 2); -1 outside the domain."""
+        points = np.ascontiguousarray(t, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ShapeError(f"slice coordinates must have the shape (n, 2), but have {points.shape}")
+        slack = _ROUNDING * float(np.ptp(self.domain, axis=0).max())
+        return locate(self.mesh, self._grid, points, slack, os.cpu_count() or 1)
+
+    def decision_boundary(self) -> DecisionBoundary:
+        """The exact segments on which argmax f changes."""
+        return decision_boundary(self)
+
+    def merge_equal_maps(self) -> LinearRegions:
+        """Linear regions: neighbouring activation regions with one affine map, joined."""
+        return merge_equal_maps(self)
+
+    # other tools
+
+    def to_shapely(self) -> np.ndarray:
+        """The regions as an array of shapely polygons."""
+        import shapely
+
+        closed = np.insert(self.corners, self.offsets[1:], self.corners[self.offsets[:-1]])
+        rings = self.offsets + np.arange(self.n_regions + 1)
+        polygons = np.arange(self.n_regions + 1)
+        return shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.vertices[closed], (rings, polygons))
+
+    def to_networkx(self) -> "networkx.Graph":
+        """The adjacency graph: nodes carry `area`, edges the `stage` and `unit` between two regions."""
+        import networkx
+
+        graph = networkx.Graph()
+        graph.add_nodes_from((r, {"area": float(area)}) for r, area in enumerate(self.areas))
+        inner = (self.edge_faces >= 0).all(axis=1)
+        graph.add_edges_from(
+            (int(left), int(right), {"stage": int(stage), "unit": int(unit)})
+            for (left, right), (stage, unit) in zip(self.edge_faces[inner], self.edge_labels[inner], strict=True)
+        )
+        return graph
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the partition to an .npz file that `load_partition` reads."""
+        storage.save_partition(self, path)
+
+    @cached_property
+    def _norms(self) -> dict[tuple[str, str], np.ndarray]:
+        return {}
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return build_grid(self.mesh)
+
+    def _check_region(self, r: int) -> None:
+        if not 0 <= r < self.n_regions:
+            raise IndexError(f"region {r} does not exist: there are {self.n_regions}")
+
+    def _check_regions(self, regions: ArrayLike | None) -> Int64[np.ndarray, " n"] | None:
+        if regions is None:
+            return None
+        chosen = np.atleast_1d(np.asarray(regions))
+        if chosen.dtype == bool:
+            chosen = np.nonzero(chosen)[0]
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= self.n_regions):
+            raise IndexError(f"regions must lie in 0..{self.n_regions - 1}, but reach {chosen.min()}..{chosen.max()}")
+        return chosen.astype(np.int64)

@@ -93,7 +93,7 @@ def enumerate_regions(
         mesh, births = cut.mesh, cut.births
         parents.append(cut.parents if first_parents is None else first_parents[cut.parents])
         bits.append(cut.bits)
-    return Partition(network=network, plane=plane, mesh=mesh, parents=tuple(parents), bits=tuple(bits))
+    return Partition(network=network, plane=plane, domain=polygon, mesh=mesh, parents=tuple(parents), bits=tuple(bits))
 
 
 def _cut_by_stage(

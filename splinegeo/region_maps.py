@@ -1,0 +1,130 @@
+"""The affine map of every region, forwards in slice coordinates and backwards in input space, in streams of bounded memory."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+_STREAM_BYTES = 1 << 26
+
+
+def unit_slopes(partition: "Partition", stage: int, faces: Int64[np.ndarray, " n"] | slice) -> Float64[np.ndarray, "n units"]:
+    """Slope of each unit of a stage, for faces of that stage: 1 where the unit is active, else its slope below zero."""
+    slopes = partition.network.stages[stage].slopes
+    words = np.ascontiguousarray(partition.bits[stage][faces])
+    active = np.unpackbits(words.view(np.uint8).reshape(len(words), -1), axis=1, count=len(slopes), bitorder="little")
+    if not slopes.any():
+        return active.astype(np.float64)
+    return np.where(active, 1.0, slopes)
+
+
+def slice_maps(partition: "Partition") -> Float64[np.ndarray, "R C 3"]:
+    """Maps of all regions on the slice: f(x(t)) = M[:, :2] t + M[:, 2].
+
+    Each stage's maps are computed once for the faces that this stage cuts, not once for each region: siblings share them.
+    """
+    network, plane = partition.network, partition.plane
+    maps = np.empty((partition.n_regions, network.n_outputs, 3))
+    embedding = np.column_stack([plane.basis.T, plane.origin])
+    first = network.stages[0].affine if network.stages else network.output
+    root = first.weight @ embedding
+    root[:, 2] += first.bias
+    for begin, end, block in _descend(partition, 0, 0, 1, root[None]):
+        maps[begin:end] = block
+    return maps
+
+
+def _descend(
+    partition: "Partition", stage: int, begin: int, end: int, maps: Float64[np.ndarray, "n units 3"]
+) -> Iterator[tuple[int, int, Float64[np.ndarray, "m C 3"]]]:
+    """Output maps of all regions inside faces begin..end of the mesh before a stage, from that stage's maps on these faces."""
+    network = partition.network
+    if stage == len(network.stages):
+        yield begin, end, maps
+        return
+    last = stage + 1 == len(network.stages)
+    following = network.output if last else network.stages[stage + 1].affine
+    parents = partition.parents[stage]
+    first_child, end_child = np.searchsorted(parents, [begin, end])
+    step = max(1, _STREAM_BYTES // (8 * 3 * (maps.shape[1] + len(following.bias))))
+    for a in range(int(first_child), int(end_child), step):
+        b = min(a + step, int(end_child))
+        active = maps[parents[a:b] - begin] * unit_slopes(partition, stage, slice(a, b))[:, :, None]
+        child_maps = following.weight @ active
+        child_maps[:, :, 2] += following.bias
+        yield from _descend(partition, stage + 1, a, b, child_maps)
+
+
+def pull_back(
+    partition: "Partition", readout: Float64[np.ndarray, "k C"], regions: Int64[np.ndarray, " n"] | None = None
+) -> Iterator[tuple[slice, Float64[np.ndarray, "m k units"], Float64[np.ndarray, "m k"]]]:
+    """Rows u and constants c with readout · f(x) = u (W₁ x + b₁) + c on each region, stream by stream.
+
+    Yields the range within `regions`, u at the first stage's units, (m, k, n₁) (without stages: the readout at the network's
+    outputs), and c, (m, k).
+    """
+    network = partition.network
+    regions = np.arange(partition.n_regions) if regions is None else np.asarray(regions)
+    widest = max([network.n_outputs, *(stage.n_units for stage in network.stages)])
+    step = max(1, _STREAM_BYTES // (8 * 2 * widest * len(readout)))
+    top = readout @ network.output.weight
+    top_constant = readout @ network.output.bias
+    for a in range(0, len(regions), step):
+        chosen = regions[a : a + step]
+        if not network.stages:
+            rows = np.broadcast_to(readout, (len(chosen), *readout.shape))
+            yield slice(a, a + len(chosen)), rows, np.zeros((len(chosen), len(readout)))
+            continue
+        rows = np.broadcast_to(top, (len(chosen), *top.shape))
+        constant = np.broadcast_to(top_constant, (len(chosen), len(readout))).copy()
+        for index in range(len(network.stages) - 1, -1, -1):
+            faces = partition.ancestors[index][chosen]
+            rows = rows * unit_slopes(partition, index, faces)[:, None, :]
+            if index:
+                affine = network.stages[index].affine
+                constant += rows @ affine.bias
+                rows = (rows.reshape(-1, rows.shape[-1]) @ affine.weight).reshape(len(chosen), len(readout), -1)
+        yield slice(a, a + len(chosen)), rows, constant
+
+
+def affine_map(
+    partition: "Partition", region: int
+) -> tuple[Float64[np.ndarray, "C d"], Float64[np.ndarray, " C"]]:
+    """A and B with f(x) = A x + B on one region, x flattened."""
+    network = partition.network
+    first = network.stages[0].affine if network.stages else network.output
+    _, rows, constant = next(pull_back(partition, np.eye(network.n_outputs), np.array([region])))
+    return rows[0] @ first.weight, rows[0] @ first.bias + constant[0]
+
+
+def operator_norms(partition: "Partition", kind: str = "frobenius", space: str = "input") -> Float64[np.ndarray, " R"]:
+    """Frobenius or spectral norm of each region's A ("input"), or of its restriction A Uᵀ to the slice ("slice").
+
+    In input space the input dimension is never touched: with the QR decomposition W₁ᵀ = Q R, A = u W₁ and u Rᵀ have equal norms.
+    """
+    if kind not in ("frobenius", "spectral"):
+        raise ValueError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
+    if space == "slice":
+        return _matrix_norms(partition.slice_maps[:, :, :2], kind)
+    if space != "input":
+        raise ValueError(f"space must be 'input' or 'slice', not {space!r}")
+    first = partition.network.stages[0].affine if partition.network.stages else partition.network.output
+    triangle = np.linalg.qr(first.weight.T, mode="r").T
+    norms = np.empty(partition.n_regions)
+    for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs)):
+        reduced = rows.reshape(-1, rows.shape[-1]) @ triangle
+        norms[place] = _matrix_norms(reduced.reshape(*rows.shape[:2], -1), kind)
+    return norms
+
+
+def _matrix_norms(matrices: Float64[np.ndarray, "n C m"], kind: str) -> Float64[np.ndarray, " n"]:
+    if kind == "frobenius":
+        return np.sqrt(np.einsum("nij,nij->n", matrices, matrices))
+    if matrices.shape[2] < matrices.shape[1]:
+        matrices = matrices.transpose(0, 2, 1)
+    gram = matrices @ matrices.transpose(0, 2, 1)
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0.0))
