@@ -79,60 +79,74 @@ def new_loop(max_vertices, max_corners, max_units):
 @njit(cache=True, nogil=True)
 def open_loop(f, vertices, offsets, corners, sides, crossings, cuts, new_vertices, parameters, loop):
     """Write face f's loop with the new vertices on its edges, and the crossing units' values and signs there; returns its length."""
+    units, values = crossings.units, crossings.values
+    first_vertex, first_cut, cut_unit, cut_rank = cuts.first_vertex, cuts.start, cuts.unit, cuts.rank
+    ids, point, side_out, rank = loop.vertex, loop.point, loop.side, loop.chord
+    value, positive, negative = loop.value, loop.positive, loop.negative
     n_older = vertices.shape[0]
     first_unit = crossings.start[f]
     k = crossings.start[f + 1] - first_unit
     words = (k + WORD - 1) // WORD
-    n_corners = offsets[f + 1] - offsets[f]
-    rank = np.empty(k, np.int64)
+    first_corner = offsets[f]
+    n_corners = offsets[f + 1] - first_corner
     m = 0
     for i in range(n_corners):
         at_here = crossings.value_start[f] + i * k
-        at_next = crossings.value_start[f] + ((i + 1) % n_corners) * k
-        side = sides[offsets[f] + i]
+        at_next = at_here + k if i + 1 < n_corners else crossings.value_start[f]
+        side = sides[first_corner + i]
         edge = side >> 1
         backward = side & 1
-        n_new = cuts.first_vertex[edge + 1] - cuts.first_vertex[edge]
-        piece = edge + cuts.first_vertex[edge]
+        n_new = first_vertex[edge + 1] - first_vertex[edge]
+        piece = edge + first_vertex[edge]
 
-        loop.vertex[m] = corners[offsets[f] + i]
-        loop.point[m] = vertices[corners[offsets[f] + i]]
-        loop.side[m] = 2 * (piece + (n_new if backward else 0)) + backward
+        x = corners[first_corner + i]
+        ids[m] = x
+        point[m, 0], point[m, 1] = vertices[x, 0], vertices[x, 1]
+        side_out[m] = 2 * (piece + (n_new if backward else 0)) + backward
         for w in range(words):
-            loop.positive[m, w] = 0
-            loop.negative[m, w] = 0
+            positive[m, w], negative[m, w] = 0, 0
         for j in range(k):
-            _set_value(loop, m, j, crossings.values[at_here + j])
+            _set_value(value, positive, negative, m, j, values[at_here + j])
         m += 1
         if n_new == 0:
             continue
 
-        rank[:] = -1
-        for c in range(cuts.start[edge], cuts.start[edge + 1]):
-            j = np.searchsorted(crossings.units[first_unit : first_unit + k], cuts.unit[c])
-            rank[j] = cuts.rank[c]
+        for unit in range(k):
+            rank[unit] = -1
+        for c in range(first_cut[edge], first_cut[edge + 1]):
+            rank[_find(units, first_unit, first_unit + k, cut_unit[c]) - first_unit] = cut_rank[c]
         for step in range(n_new):
             r = n_new - 1 - step if backward else step
-            born = cuts.first_vertex[edge] + r
+            born = first_vertex[edge] + r
             s = 1.0 - parameters[born] if backward else parameters[born]
-            loop.vertex[m] = n_older + born
-            loop.point[m] = new_vertices[born]
-            loop.side[m] = 2 * (piece + (r if backward else r + 1)) + backward
+            ids[m] = n_older + born
+            point[m, 0], point[m, 1] = new_vertices[born, 0], new_vertices[born, 1]
+            side_out[m] = 2 * (piece + (r if backward else r + 1)) + backward
             for w in range(words):
-                loop.positive[m, w] = 0
-                loop.negative[m, w] = 0
+                positive[m, w], negative[m, w] = 0, 0
             for j in range(k):
-                here = crossings.values[at_here + j]
-                there = crossings.values[at_next + j]
-                z = (1.0 - s) * here + s * there
-                if rank[j] >= 0:
-                    before = rank[j] > r if not backward else rank[j] < r
-                    sign_giver = here if before else there
-                    _set_value(loop, m, j, 0.0 if rank[j] == r else _with_sign(z, sign_giver))
-                else:
-                    _set_value(loop, m, j, _with_sign(z, here if here != 0 else there))
+                here = values[at_here + j]
+                there = values[at_next + j]
+                giver = here if here != 0 else there
+                if rank[j] == r:
+                    giver = 0.0
+                elif rank[j] >= 0:
+                    giver = here if (rank[j] > r) != (backward == 1) else there
+                _set_value(value, positive, negative, m, j, _with_sign((1.0 - s) * here + s * there, giver))
             m += 1
     return m
+
+
+@njit(cache=True, nogil=True)
+def _find(ascending, begin, end, wanted):
+    """Where an entry of an ascending range is, by bisection."""
+    while end - begin > 1:
+        middle = (begin + end) >> 1
+        if ascending[middle] <= wanted:
+            begin = middle
+        else:
+            end = middle
+    return begin
 
 
 @njit(cache=True, inline="always")
@@ -146,32 +160,32 @@ def _with_sign(z, giver):
 
 
 @njit(cache=True, inline="always")
-def _set_value(loop, x, j, z):
-    loop.value[x, j] = z
+def _set_value(value, positive, negative, x, j, z):
+    value[x, j] = z
     if z > 0:
-        loop.positive[x, j // WORD] |= single_bit(j % WORD)
+        positive[x, j >> 6] |= single_bit(j & 63)
     elif z < 0:
-        loop.negative[x, j // WORD] |= single_bit(j % WORD)
+        negative[x, j >> 6] |= single_bit(j & 63)
 
 
 @njit(cache=True, nogil=True)
-def find_chord(loop, begin, end, unit):
+def find_chord(corner, positive, negative, begin, end, unit):
     """Positions in a loop where a crossing unit's sign falls and where it rises: (-1, -1) if it does not change."""
-    w = unit // WORD
-    bit = single_bit(unit % WORD)
+    w = unit >> 6
+    bit = single_bit(unit & 63)
     n = end - begin
-    first = 0
-    while first < n and not loop.positive[loop.corner[begin + first], w] & bit:
-        first += 1
+    i = 0
+    while i < n and not positive[corner[begin + i], w] & bit:
+        i += 1
     falls, rises, zero, above = -1, -1, -1, True
-    for step in range(1, n + 1):
-        i = (first + step) % n
-        x = loop.corner[begin + i]
-        if loop.positive[x, w] & bit:
+    for _ in range(n):
+        i = i + 1 if i + 1 < n else 0
+        x = corner[begin + i]
+        if positive[x, w] & bit:
             if not above and rises < 0:
                 rises = zero
             above, zero = True, -1
-        elif loop.negative[x, w] & bit:
+        elif negative[x, w] & bit:
             if above and falls < 0:
                 falls = zero
             above, zero = False, -1
@@ -201,7 +215,7 @@ def count_splits(vertices, offsets, corners, sides, crossings, cuts, new_vertice
             loop.corner[i] = i
         meetings = 0
         for j in range(k):
-            falls, rises = find_chord(loop, 0, m, j)
+            falls, rises = find_chord(loop.corner, loop.positive, loop.negative, 0, m, j)
             low[j] = min(falls, rises)
             high[j] = max(falls, rises)
             for i in range(j):
@@ -267,18 +281,22 @@ def split_faces(
 
 @njit(cache=True, nogil=True)
 def _keep_face(f, offsets, corners, sides, bits, cuts, slots, offspring):
+    first_vertex, new_corners, new_sides, edge_faces = (
+        cuts.first_vertex, offspring.corners, offspring.sides, offspring.edge_faces,
+    )  # fmt: skip
     face = slots.face[f]
     n = slots.corner[f]
     for i in range(offsets[f], offsets[f + 1]):
         edge = sides[i] >> 1
-        side = 2 * (edge + cuts.first_vertex[edge]) + (sides[i] & 1)
-        offspring.corners[n] = corners[i]
-        offspring.sides[n] = side
-        offspring.edge_faces[side >> 1, side & 1] = face
+        side = 2 * (edge + first_vertex[edge]) + (sides[i] & 1)
+        new_corners[n] = corners[i]
+        new_sides[n] = side
+        edge_faces[side >> 1, side & 1] = face
         n += 1
     offspring.face_ends[face] = n
     offspring.face_parents[face] = f
-    offspring.bits[face] = bits[f]
+    for w in range(bits.shape[1]):
+        offspring.bits[face, w] = bits[f, w]
 
 
 @njit(cache=True, nogil=True)
@@ -287,10 +305,11 @@ def _split_face(f, m, n_older, bits, crossings, births, slopes, tolerance, close
     words = (units.shape[0] + WORD - 1) // WORD
     above = np.empty(words, np.uint64)
     below = np.empty(words, np.uint64)
+    corner, positive, negative = loop.corner, loop.positive, loop.negative
     n_vertices, n_edges, n_faces, n_corners, n_kinks = 0, 0, 0, 0, 0
     n_local = m
     for i in range(m):
-        loop.corner[i] = i
+        corner[i] = i
     loop.stack[0] = 0
     depth = 1
     top = m
@@ -301,18 +320,18 @@ def _split_face(f, m, n_older, bits, crossings, births, slopes, tolerance, close
             above[w] = 0
             below[w] = 0
             for i in range(begin, top):
-                above[w] |= loop.positive[loop.corner[i], w]
-                below[w] |= loop.negative[loop.corner[i], w]
+                above[w] |= positive[corner[i], w]
+                below[w] |= negative[corner[i], w]
         unit, falls, rises = _choose_chord(loop, begin, top, above, below, words)
 
         if unit < 0:
             face = slots.face[f] + n_faces
-            corner = slots.corner[f] + n_corners
-            if face >= slots.face[f + 1] or corner + top - begin > slots.corner[f + 1]:
+            first_corner = slots.corner[f] + n_corners
+            if face >= slots.face[f + 1] or first_corner + top - begin > slots.corner[f + 1]:
                 return False
             n_faces += 1
             n_corners += top - begin
-            _emit_face(f, face, corner, begin, top, units, above, bits, offspring, loop)
+            _emit_face(f, face, first_corner, begin, top, units, above, bits, offspring, loop)
             top = begin
             continue
 
@@ -353,13 +372,14 @@ def _split_face(f, m, n_older, bits, crossings, births, slopes, tolerance, close
 @njit(cache=True, nogil=True)
 def _choose_chord(loop, begin, end, above, below, words):
     """The first unit that crosses the part, and the corners where its sign falls and rises; -1 if none does."""
+    corner, positive, negative = loop.corner, loop.positive, loop.negative
     for w in range(words):
         word = above[w] & below[w]
         while word:
             bit = lowest_one(word)
             word &= ~single_bit(bit)
             unit = w * WORD + bit
-            falls, rises = find_chord(loop, begin, end, unit)
+            falls, rises = find_chord(corner, positive, negative, begin, end, unit)
             if falls >= 0:
                 return unit, falls, rises
     return -1, -1, -1
@@ -368,22 +388,23 @@ def _choose_chord(loop, begin, end, above, below, words):
 @njit(cache=True, nogil=True)
 def _chord_crossings(loop, p, q, above, below, words):
     """Units that cross the chord p -> q, in the order of their crossings: `loop.chord` and `loop.parameter`; returns their number."""
+    value, positive, negative, chord, parameter = loop.value, loop.positive, loop.negative, loop.chord, loop.parameter
     n = 0
     for w in range(words):
-        word = (loop.positive[p, w] & loop.negative[q, w]) | (loop.negative[p, w] & loop.positive[q, w])
+        word = (positive[p, w] & negative[q, w]) | (negative[p, w] & positive[q, w])
         word &= above[w] & below[w]
         while word:
             bit = lowest_one(word)
             word &= ~single_bit(bit)
             unit = w * WORD + bit
-            s = loop.value[p, unit] / (loop.value[p, unit] - loop.value[q, unit])
+            s = value[p, unit] / (value[p, unit] - value[q, unit])
             i = n
-            while i > 0 and loop.parameter[i - 1] > s:
-                loop.parameter[i] = loop.parameter[i - 1]
-                loop.chord[i] = loop.chord[i - 1]
+            while i > 0 and parameter[i - 1] > s:
+                parameter[i] = parameter[i - 1]
+                chord[i] = chord[i - 1]
                 i -= 1
-            loop.parameter[i] = s
-            loop.chord[i] = unit
+            parameter[i] = s
+            chord[i] = unit
             n += 1
     return n
 
@@ -393,54 +414,56 @@ def _new_vertices(loop, p, q, n_local, n_crossing, units, above, below, words, t
     """Local vertices where the chord p -> q is crossed, coincident crossings clustered, with values and signs; returns their number."""
     if n_crossing == 0:
         return 0
-    run_x = loop.point[q, 0] - loop.point[p, 0]
-    run_y = loop.point[q, 1] - loop.point[p, 1]
+    value, positive, negative = loop.value, loop.positive, loop.negative
+    chord, parameter, point = loop.chord, loop.parameter, loop.point
+    run_x = point[q, 0] - point[p, 0]
+    run_y = point[q, 1] - point[p, 1]
     close = closeness / np.sqrt(run_x * run_x + run_y * run_y)
     n_new = 0
     first = 0
     while first < n_crossing:
-        s = loop.parameter[first]
+        s = parameter[first]
         last = first + 1
         while last < n_crossing:
-            i = loop.chord[last - 1]
-            j = loop.chord[last]
+            i = chord[last - 1]
+            j = chord[last]
             together = coincide(
-                s, loop.value[p, i], loop.value[q, i], tolerance[units[i]],
-                loop.parameter[last], loop.value[p, j], loop.value[q, j], tolerance[units[j]], close,
+                s, value[p, i], value[q, i], tolerance[units[i]],
+                parameter[last], value[p, j], value[q, j], tolerance[units[j]], close,
             )  # fmt: skip
             if not together:
                 break
-            loop.parameter[last] = s
+            parameter[last] = s
             last += 1
         x = n_local + n_new
         n_new += 1
-        loop.point[x, 0] = loop.point[p, 0] + s * run_x
-        loop.point[x, 1] = loop.point[p, 1] + s * run_y
+        point[x, 0] = point[p, 0] + s * run_x
+        point[x, 1] = point[p, 1] + s * run_y
         for w in range(words):
             crossing = above[w] & below[w]
-            loop.positive[x, w] = above[w] & ~below[w]
-            loop.negative[x, w] = below[w] & ~above[w]
+            positive[x, w] = above[w] & ~below[w]
+            negative[x, w] = below[w] & ~above[w]
             while crossing:
                 bit = lowest_one(crossing)
                 crossing &= ~single_bit(bit)
                 unit = w * WORD + bit
-                at_p = loop.value[p, unit]
-                at_q = loop.value[q, unit]
+                at_p = value[p, unit]
+                at_q = value[q, unit]
                 giver = at_p if at_p != 0 else at_q
-                _set_value(loop, x, unit, _with_sign((1.0 - s) * at_p + s * at_q, giver))
+                _set_value(value, positive, negative, x, unit, _with_sign((1.0 - s) * at_p + s * at_q, giver))
         for c in range(n_crossing):
-            unit = loop.chord[c]
-            bit = ~single_bit(unit % WORD)
-            at_p = loop.value[p, unit]
-            at_q = loop.value[q, unit]
-            loop.positive[x, unit // WORD] &= bit
-            loop.negative[x, unit // WORD] &= bit
+            unit = chord[c]
+            bit = ~single_bit(unit & 63)
+            at_p = value[p, unit]
+            at_q = value[q, unit]
+            positive[x, unit >> 6] &= bit
+            negative[x, unit >> 6] &= bit
             if c < first:
-                _set_value(loop, x, unit, _with_sign((1.0 - s) * at_p + s * at_q, at_q))
+                _set_value(value, positive, negative, x, unit, _with_sign((1.0 - s) * at_p + s * at_q, at_q))
             elif c < last:
-                _set_value(loop, x, unit, 0.0)
+                _set_value(value, positive, negative, x, unit, 0.0)
             else:
-                _set_value(loop, x, unit, _with_sign((1.0 - s) * at_p + s * at_q, at_p))
+                _set_value(value, positive, negative, x, unit, _with_sign((1.0 - s) * at_p + s * at_q, at_p))
         first = last
     return n_new
 
@@ -478,45 +501,49 @@ def _record_births(loop, p, q, n_local, n_new, n_crossing, units, births, slopes
 @njit(cache=True, nogil=True)
 def _split_loop(loop, begin, end, falls, rises, n_local, n_new, edge):
     """Replace the top loop of the stack by its two parts, negative side first; returns the second's start and the stack's new top."""
+    corner, side, spare_corner, spare_side = loop.corner, loop.side, loop.spare_corner, loop.spare_side
     n = end - begin
     for i in range(n):
-        loop.spare_corner[i] = loop.corner[begin + i]
-        loop.spare_side[i] = loop.side[begin + i]
+        spare_corner[i] = corner[begin + i]
+        spare_side[i] = side[begin + i]
     top = begin
     i = falls
     while i != rises:  # where the unit is negative, closed by the chord from its far end back
-        loop.corner[top] = loop.spare_corner[i]
-        loop.side[top] = loop.spare_side[i]
+        corner[top] = spare_corner[i]
+        side[top] = spare_side[i]
         top += 1
-        i = (i + 1) % n
+        i = i + 1 if i + 1 < n else 0
     for j in range(n_new, -1, -1):
-        loop.corner[top] = loop.spare_corner[rises] if j == n_new else n_local + j
-        loop.side[top] = 2 * (edge + j) + 1
+        corner[top] = spare_corner[rises] if j == n_new else n_local + j
+        side[top] = 2 * (edge + j) + 1
         top += 1
     middle = top
     while i != falls:  # where it is positive, closed by the chord
-        loop.corner[top] = loop.spare_corner[i]
-        loop.side[top] = loop.spare_side[i]
+        corner[top] = spare_corner[i]
+        side[top] = spare_side[i]
         top += 1
-        i = (i + 1) % n
+        i = i + 1 if i + 1 < n else 0
     for j in range(n_new + 1):
-        loop.corner[top] = loop.spare_corner[falls] if j == 0 else n_local + j - 1
-        loop.side[top] = 2 * (edge + j)
+        corner[top] = spare_corner[falls] if j == 0 else n_local + j - 1
+        side[top] = 2 * (edge + j)
         top += 1
     return middle, top
 
 
 @njit(cache=True, nogil=True)
 def _emit_face(f, face, corner, begin, end, units, above, bits, offspring, loop):
+    ids, stack_corner, stack_side, new_bits = loop.vertex, loop.corner, loop.side, offspring.bits
+    new_corners, new_sides, edge_faces = offspring.corners, offspring.sides, offspring.edge_faces
     for i in range(begin, end):
-        side = loop.side[i]
-        offspring.corners[corner] = loop.vertex[loop.corner[i]]
-        offspring.sides[corner] = side
-        offspring.edge_faces[side >> 1, side & 1] = face
+        side = stack_side[i]
+        new_corners[corner] = ids[stack_corner[i]]
+        new_sides[corner] = side
+        edge_faces[side >> 1, side & 1] = face
         corner += 1
     offspring.face_ends[face] = corner
     offspring.face_parents[face] = f
-    offspring.bits[face] = bits[f]
+    for w in range(bits.shape[1]):
+        new_bits[face, w] = bits[f, w]
     for j in range(units.shape[0]):
-        if not above[j // WORD] & single_bit(j % WORD):
-            offspring.bits[face, units[j] // WORD] &= ~single_bit(units[j] % WORD)
+        if not above[j >> 6] & single_bit(j & 63):
+            new_bits[face, units[j] >> 6] &= ~single_bit(units[j] & 63)
