@@ -28,12 +28,16 @@ class Units(NamedTuple):
 
 
 class Subdivision(NamedTuple):
-    """The finer mesh, its faces' parents and pattern words, and the births of its new vertices."""
+    """The finer mesh, its faces' parents and pattern words, and the births of its new vertices.
+
+    `family` numbers the faces by the face that this very subdivision cut them from; `parents` may reach further back.
+    """
 
     mesh: Mesh
     parents: Int32[np.ndarray, " F"]
     bits: UInt64[np.ndarray, "F words"]
     births: Births
+    family: Int32[np.ndarray, " F"]
 
 
 def subdivide(
@@ -225,7 +229,7 @@ def _collect(mesh: Mesh, slots: Slots, used: np.ndarray, offspring: Offspring, b
         corners=corners,
         sides=sides,
     )
-    return Subdivision(finer, parents, bits, births)
+    return Subdivision(finer, parents, bits, births, parents)
 
 
 def _filled(start: np.ndarray, used: np.ndarray) -> np.ndarray:

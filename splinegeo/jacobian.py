@@ -117,9 +117,21 @@ def explained_variance(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Ten
 def checked_inputs(model: nn.Module, x: Tensor) -> Float[Tensor, "n ..."]:
     """The inputs without their graph, after the checks that all measurements share; raises as `jacobian`."""
     check_inputs(model, x)
-    if not bool(torch.isfinite(x).all()):
+    check_finite(x)
+    return differentiable_tensor(x).detach()
+
+
+def differentiable_tensor(x: Tensor) -> Tensor:
+    """The tensor itself, or a copy of one made in inference mode, which autograd would refuse."""
+    with torch.inference_mode(False):
+        return x.clone() if x.is_inference() else x
+
+
+def check_finite(x: Tensor) -> None:
+    """Raise InvalidArgumentError if x holds NaN or infinite values."""
+    # One sum tells almost always, and takes a fortieth of the time; it may overflow, and only then is each value read.
+    if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
         raise InvalidArgumentError("x holds NaN or infinite values: remove or replace them")
-    return x.detach()
 
 
 def check_inputs(model: nn.Module, x: Tensor) -> None:
@@ -187,15 +199,20 @@ def _forward(model: nn.Module, x: Tensor) -> object:
         ) from error
 
 
-def _leaf(x: Tensor) -> Tensor:
-    return (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-
-
-def _input_gradient(total: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:
-    if not total.requires_grad:  # a constant map
+def input_gradient(
+    outputs: Tensor,
+    leaf: Tensor,
+    direction: Tensor | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> Tensor:
+    """The vector-Jacobian product, zero if the outputs do not depend on the leaf; unchecked if differentiable."""
+    if not outputs.requires_grad:
         return torch.zeros_like(leaf)
-    (gradient,) = torch.autograd.grad(total, leaf, retain_graph=retain_graph, materialize_grads=True)
-    if not bool(torch.isfinite(gradient).all()):
+    (gradient,) = torch.autograd.grad(
+        outputs, leaf, direction, retain_graph=retain_graph, create_graph=create_graph, materialize_grads=True
+    )
+    if not create_graph and not bool(torch.isfinite(gradient).all()):
         raise InvalidNetworkError("the Jacobian is not finite: the weights hold NaN or infinite values, or overflow")
     return gradient
 
@@ -203,20 +220,20 @@ def _input_gradient(total: Tensor, leaf: Tensor, retain_graph: bool = False) -> 
 def _rows(model: nn.Module, x: Tensor) -> Iterator[Float[Tensor, "n ..."]]:
     """The Jacobian's rows one after another, so that a caller need not hold them all."""
     with evaluation(model):
-        leaf = _leaf(x)
+        leaf = x.detach().requires_grad_()
         outputs = checked_outputs(model, leaf)
     for c in range(outputs.shape[1]):
         # Entered anew for each row: a generator that is waiting must not hold the caller in another mode.
         with evaluation(model):
-            row = _input_gradient(outputs[:, c].sum(), leaf, retain_graph=True)
+            row = input_gradient(outputs[:, c].sum(), leaf, retain_graph=True)
         yield row
 
 
 def _centroids(model: nn.Module, x: Tensor, component: str | None) -> Float[Tensor, "n ..."]:
     with evaluation(model):
-        leaf = _leaf(x)
+        leaf = x.detach().requires_grad_()
         total = checked_outputs(model, leaf).sum() if component is None else _component_sum(model, leaf, component)
-        return _input_gradient(total, leaf)
+        return input_gradient(total, leaf)
 
 
 def _component_sum(model: nn.Module, x: Tensor, component: str) -> Tensor:

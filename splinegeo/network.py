@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,6 +24,19 @@ class Affine:
 
     def __call__(self, h: Float64[np.ndarray, "... m"]) -> Float64[np.ndarray, "... n"]:
         return h @ self.weight.T + self.bias
+
+    @cached_property
+    def columns(self) -> Float64[np.ndarray, "m n"]:
+        """The rows of Wᵀ, contiguous."""
+        return np.ascontiguousarray(self.weight.T)
+
+    def linear(self, h: Float64[np.ndarray, "... m"]) -> Float64[np.ndarray, "... n"]:
+        """h Wᵀ, without the bias."""
+        return h @ self.weight.T
+
+    def transpose(self, g: Float64[np.ndarray, "... n"]) -> Float64[np.ndarray, "... m"]:
+        """g W, the vector-Jacobian product."""
+        return g @ self.weight
 
     def after(self, inner: "Affine") -> "Affine":
         """The composition: first `inner`, then this map."""

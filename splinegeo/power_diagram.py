@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from splinegeo.region_maps import pull_back
+from splinegeo.region_maps import first_affine, isometry, pull_back
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -16,21 +16,21 @@ def region_centroids(
     partition: "Partition", regions: Int64[np.ndarray, " n"] | None = None
 ) -> Float64[np.ndarray, "n d"]:
     """Centroid μ = Aᵀ1 of each region in input space, flattened."""
-    first = _first_affine(partition)
+    first = first_affine(partition.network)
     n = partition.n_regions if regions is None else len(regions)
-    centroids = np.empty((n, first.weight.shape[1]))
+    centroids = np.empty((n, partition.network.n_inputs))
     for place, rows, _ in pull_back(partition, np.ones((1, partition.network.n_outputs)), regions):
-        np.matmul(rows[:, 0], first.weight, out=centroids[place])
+        centroids[place] = first.transpose(rows[:, 0])
     return centroids
 
 
 def region_radii(partition: "Partition", regions: Int64[np.ndarray, " n"] | None = None) -> Float64[np.ndarray, " n"]:
     """Radius τ = ‖μ‖² + 2⟨1, B⟩ of each region; ‖μ‖² for a bias-free network."""
-    first = _first_affine(partition)
-    triangle = np.linalg.qr(first.weight.T, mode="r").T
+    first = first_affine(partition.network)
+    reduce = isometry(first)
     radii = np.empty(partition.n_regions if regions is None else len(regions))
     for place, rows, constant in pull_back(partition, np.ones((1, partition.network.n_outputs)), regions):
-        reduced = rows[:, 0] @ triangle
+        reduced = reduce(rows[:, 0])
         offset = rows[:, 0] @ first.bias + constant[:, 0]
         radii[place] = np.einsum("nj,nj->n", reduced, reduced) + 2 * offset
     return radii
@@ -52,7 +52,3 @@ def power_distance(
     squared = np.einsum("md,md->m", points, points)[:, None] - 2 * points @ centroids.T
     return squared + np.einsum("nd,nd->n", centroids, centroids) - radii
 
-
-def _first_affine(partition: "Partition"):  # noqa: ANN202
-    network = partition.network
-    return network.stages[0].affine if network.stages else network.output

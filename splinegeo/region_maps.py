@@ -1,12 +1,13 @@
 """The affine map of every region, forwards in slice coordinates and backwards in input space, in streams of bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 if TYPE_CHECKING:
+    from splinegeo.network import Affine, Network
     from splinegeo.partition import Partition
 
 _STREAM_BYTES = 1 << 26
@@ -29,18 +30,16 @@ def slice_maps(partition: "Partition") -> Float64[np.ndarray, "R C 3"]:
     """
     network, plane = partition.network, partition.plane
     maps = np.empty((partition.n_regions, network.n_outputs, 3))
-    embedding = np.column_stack([plane.basis.T, plane.origin])
-    first = network.stages[0].affine if network.stages else network.output
-    root = first.weight @ embedding
-    root[:, 2] += first.bias
+    root = first_affine(network).linear(np.vstack([plane.basis, plane.origin]))
+    root[2] += first_affine(network).bias
     for begin, end, block in _descend(partition, 0, 0, 1, root[None]):
-        maps[begin:end] = block
+        maps[begin:end] = block.transpose(0, 2, 1)
     return maps
 
 
 def _descend(
-    partition: "Partition", stage: int, begin: int, end: int, maps: Float64[np.ndarray, "n units 3"]
-) -> Iterator[tuple[int, int, Float64[np.ndarray, "m C 3"]]]:
+    partition: "Partition", stage: int, begin: int, end: int, maps: Float64[np.ndarray, "n 3 units"]
+) -> Iterator[tuple[int, int, Float64[np.ndarray, "m 3 C"]]]:
     """Output maps of all regions inside faces begin..end of the mesh before a stage, from that stage's maps on these faces."""
     network = partition.network
     if stage == len(network.stages):
@@ -49,14 +48,20 @@ def _descend(
     last = stage + 1 == len(network.stages)
     following = network.output if last else network.stages[stage + 1].affine
     parents = partition.parents[stage]
-    first_child, end_child = np.searchsorted(parents, [begin, end])
-    step = max(1, _STREAM_BYTES // (8 * 3 * (maps.shape[1] + len(following.bias))))
-    for a in range(int(first_child), int(end_child), step):
-        b = min(a + step, int(end_child))
-        active = maps[parents[a:b] - begin] * unit_slopes(partition, stage, slice(a, b))[:, :, None]
-        child_maps = following.weight @ active
-        child_maps[:, :, 2] += following.bias
+    first_child, end_child = (int(child) for child in np.searchsorted(parents, [begin, end]))
+    step = max(1, _STREAM_BYTES // (8 * 3 * (maps.shape[2] + len(following.bias))))
+    for a in range(first_child, end_child, step):
+        b = min(a + step, end_child)
+        active = maps[parents[a:b] - begin]
+        active *= unit_slopes(partition, stage, slice(a, b))[:, None, :]
+        child_maps = following.linear(active.reshape(3 * (b - a), -1)).reshape(b - a, 3, -1)
+        child_maps[:, 2] += following.bias
         yield from _descend(partition, stage + 1, a, b, child_maps)
+
+
+def first_affine(network: "Network") -> "Affine":
+    """The affine map of the first stage, or of the output where there is no stage."""
+    return network.stages[0].affine if network.stages else network.output
 
 
 def pull_back(
@@ -71,7 +76,7 @@ def pull_back(
     regions = np.arange(partition.n_regions) if regions is None else np.asarray(regions)
     widest = max([network.n_outputs, *(stage.n_units for stage in network.stages)])
     step = max(1, _STREAM_BYTES // (8 * 2 * widest * len(readout)))
-    top = readout @ network.output.weight
+    top = network.output.transpose(readout)
     top_constant = readout @ network.output.bias
     for a in range(0, len(regions), step):
         chosen = regions[a : a + step]
@@ -87,18 +92,15 @@ def pull_back(
             if index:
                 affine = network.stages[index].affine
                 constant += rows @ affine.bias
-                rows = (rows.reshape(-1, rows.shape[-1]) @ affine.weight).reshape(len(chosen), len(readout), -1)
+                rows = affine.transpose(rows.reshape(-1, rows.shape[-1])).reshape(len(chosen), len(readout), -1)
         yield slice(a, a + len(chosen)), rows, constant
 
 
-def affine_map(
-    partition: "Partition", region: int
-) -> tuple[Float64[np.ndarray, "C d"], Float64[np.ndarray, " C"]]:
+def affine_map(partition: "Partition", region: int) -> tuple[Float64[np.ndarray, "C d"], Float64[np.ndarray, " C"]]:
     """A and B with f(x) = A x + B on one region, x flattened."""
-    network = partition.network
-    first = network.stages[0].affine if network.stages else network.output
-    _, rows, constant = next(pull_back(partition, np.eye(network.n_outputs), np.array([region])))
-    return rows[0] @ first.weight, rows[0] @ first.bias + constant[0]
+    first = first_affine(partition.network)
+    _, rows, constant = next(pull_back(partition, np.eye(partition.network.n_outputs), np.array([region])))
+    return first.transpose(rows[0]), rows[0] @ first.bias + constant[0]
 
 
 def operator_norms(partition: "Partition", kind: str = "frobenius", space: str = "input") -> Float64[np.ndarray, " R"]:
@@ -112,13 +114,20 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
         return _matrix_norms(partition.slice_maps[:, :, :2], kind)
     if space != "input":
         raise ValueError(f"space must be 'input' or 'slice', not {space!r}")
-    first = partition.network.stages[0].affine if partition.network.stages else partition.network.output
-    triangle = np.linalg.qr(first.weight.T, mode="r").T
+    reduce = isometry(first_affine(partition.network))
     norms = np.empty(partition.n_regions)
     for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs)):
-        reduced = rows.reshape(-1, rows.shape[-1]) @ triangle
+        reduced = reduce(rows.reshape(-1, rows.shape[-1]))
         norms[place] = _matrix_norms(reduced.reshape(*rows.shape[:2], -1), kind)
     return norms
+
+
+def isometry(affine: "Affine") -> Callable[[Float64[np.ndarray, "n units"]], Float64[np.ndarray, "n m"]]:
+    """A function of rows u whose values have the inner products of u W, in as few dimensions as is cheap."""
+    if affine.columns is None:
+        return affine.transpose
+    triangle = np.ascontiguousarray(np.linalg.qr(affine.columns, mode="r").T)
+    return lambda rows: rows @ triangle
 
 
 def _matrix_norms(matrices: Float64[np.ndarray, "n C m"], kind: str) -> Float64[np.ndarray, " n"]:

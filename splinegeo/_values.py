@@ -1,0 +1,146 @@
+"""Values of a stage's units at the mesh's vertices, and from them the units that cross each face."""
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64, Int32, UInt64
+
+from splinegeo._bits import n_words
+from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._crossings import (
+    Births,
+    Crossings,
+    count_crossings,
+    fill_crossings,
+    gather_rows,
+    interpolate_rows,
+    pack_signs,
+)
+from splinegeo.mesh import Mesh
+
+# Rows of a block of faces are computed in a buffer of about this size, which stays in the cache.
+_BLOCK_BYTES = 1 << 21
+
+
+@dataclass(frozen=True)
+class Values:
+    """A stage's values at the vertices: rows at the older ones, and the births from which the younger ones' rows follow.
+
+    `columns` are the rows of the stage's Wᵀ: what a kink of a unit of the stage before adds. `parents` are the faces that the mesh's
+    faces were cut from when the younger vertices were born.
+    """
+
+    older: Float64[np.ndarray, "V n"]
+    births: Births | None = None
+    columns: Float64[np.ndarray, "m n"] = field(default_factory=lambda: np.empty((0, 0)))
+    parents: Int32[np.ndarray, " F"] | None = None
+
+    def at_all_vertices(self, threads: int) -> "Values":
+        """The same values with a row for every vertex."""
+        if self.births is None:
+            return self
+        n_older = len(self.older)
+        rows = np.empty((n_older + len(self.births.ends), self.older.shape[1]))
+        run_chunks(lambda a, b: np.copyto(rows[a:b], self.older[a:b]), chunk_bounds(np.arange(n_older + 1), threads), threads)
+        interpolate_rows(rows, self.births, n_older, self.columns, 0, len(self.births.ends))
+        return Values(rows)
+
+
+def find_crossings(
+    mesh: Mesh, values: Values, tolerance: Float64[np.ndarray, " n"], bits: UInt64[np.ndarray, "F words"], threads: int
+) -> Crossings:
+    """The units that cross each face, and their values at its corners; `bits` gets the units that are positive somewhere in a face.
+
+    With births, the rows of younger vertices are computed block by block and not kept.
+    """
+    counts = np.empty(mesh.n_faces, dtype=np.int64)
+    if values.births is None:
+        blocks = _from_rows(mesh, values.older, tolerance, bits, counts, threads)
+    else:
+        blocks = _from_births(mesh, values, tolerance, bits, counts, threads)
+    return Crossings(
+        start=running_sum(counts),
+        units=np.concatenate([units for units, _ in blocks]),
+        value_start=running_sum(counts * np.diff(mesh.offsets)),
+        values=np.concatenate([values for _, values in blocks]),
+    )
+
+
+def _from_rows(
+    mesh: Mesh, rows: np.ndarray, tolerance: np.ndarray, bits: np.ndarray, counts: np.ndarray, threads: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    row_of = np.arange(len(rows), dtype=np.int32)
+    positive = np.empty((len(rows), n_words(rows.shape[1])), dtype=np.uint64)
+    negative = np.empty_like(positive)
+    run_chunks(
+        lambda a, b: pack_signs(rows, tolerance, a, b, positive, negative), chunk_bounds(np.arange(len(rows) + 1), threads), threads
+    )
+    return run_chunks(
+        lambda a, b: _of_faces(mesh, rows, row_of, positive, negative, tolerance, bits, counts, a, b),
+        chunk_bounds(mesh.offsets, threads),
+        threads,
+    )
+
+
+def _from_births(
+    mesh: Mesh, values: Values, tolerance: np.ndarray, bits: np.ndarray, counts: np.ndarray, threads: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    n_units = values.older.shape[1]
+    bounds = _family_blocks(mesh, values.parents, max(256, _BLOCK_BYTES // (8 * n_units)))
+    most_corners = max(int(mesh.offsets[end] - mesh.offsets[begin]) for begin, end in bounds)
+    n_rows = min(most_corners, len(mesh.vertices))
+    work = threading.local()
+
+    def of_block(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        if not hasattr(work, "rows"):
+            work.rows = np.empty((n_rows, n_units))
+            work.positive = np.empty((n_rows, n_words(n_units)), dtype=np.uint64)
+            work.negative = np.empty_like(work.positive)
+            work.row_of = np.empty(len(mesh.vertices), dtype=np.int32)
+            work.seen = np.full(len(mesh.vertices), -1, dtype=np.int32)
+        n = gather_rows(
+            mesh.corners, mesh.offsets[begin], mesh.offsets[end], values.older, values.births, values.columns,
+            work.row_of, work.seen, begin, work.rows,
+        )  # fmt: skip
+        pack_signs(work.rows, tolerance, 0, n, work.positive, work.negative)
+        return _of_faces(
+            mesh, work.rows, work.row_of, work.positive, work.negative, tolerance, bits, counts, begin, end
+        )
+
+    return run_chunks(of_block, bounds, threads)
+
+
+def _family_blocks(mesh: Mesh, parents: np.ndarray, corners_per_block: int) -> list[tuple[int, int]]:
+    """Ranges of faces with about so many corners that hold whole families: all children of the faces they were cut from."""
+    family_start = np.append(np.nonzero(np.diff(parents, prepend=-1))[0], len(parents))
+    corner_start = mesh.offsets[family_start]
+    bounds = []
+    first = 0
+    while first + 1 < len(family_start):
+        last = int(np.searchsorted(corner_start, corner_start[first] + corners_per_block, side="right")) - 1
+        last = max(last, first + 1)
+        bounds.append((int(family_start[first]), int(family_start[last])))
+        first = last
+    return bounds
+
+
+def _of_faces(
+    mesh: Mesh,
+    rows: np.ndarray,
+    row_of: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+    tolerance: np.ndarray,
+    bits: np.ndarray,
+    counts: np.ndarray,
+    begin: int,
+    end: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    crossing = np.empty((end - begin, positive.shape[1]), dtype=np.uint64)
+    count_crossings(mesh.offsets, mesh.corners, row_of, positive, negative, begin, end, bits, crossing, counts)
+    n_corners = np.diff(mesh.offsets[begin : end + 1])
+    units = np.empty(int(counts[begin:end].sum()), dtype=np.int32)
+    values = np.empty(int((counts[begin:end] * n_corners).sum()))
+    fill_crossings(mesh.offsets, mesh.corners, row_of, rows, tolerance, crossing, begin, end, units, values)
+    return units, values
