@@ -1,18 +1,44 @@
 """Compiled loops over chunks of equal weight, on a pool of threads (the kernels release the interpreter's lock)."""
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Int, Int64
+from tqdm import tqdm
 
-CHUNKS_PER_THREAD = 4
+_CHUNKS_PER_THREAD = 4
+_LARGEST_CHUNK = 1 << 18
+
+
+class OutOfTimeError(Exception):
+    """The time limit has passed in the middle of a stage."""
+
+
+class Watch:
+    """Follows long work chunk by chunk: moves a progress bar, and stops the work when its time is over."""
+
+    def __init__(self, bar: tqdm, deadline: float | None = None) -> None:
+        self.bar = bar
+        self.deadline = deadline
+
+    def start(self, title: str, total: int) -> None:
+        """Begin a new piece of work of so many items."""
+        self.bar.set_description(title, refresh=False)
+        self.bar.reset(total)
+
+    def advance(self, n: int) -> None:
+        """Count n finished items. Raises `OutOfTimeError` past the deadline."""
+        self.bar.update(n)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTimeError
 
 
 def chunk_bounds(start: Int[np.ndarray, "n+1"], threads: int) -> list[tuple[int, int]]:
     """Ranges of equal weight: `start` is the running sum of the items' weights, its first entry 0."""
     n = len(start) - 1
-    n_chunks = min(n, 1 if threads == 1 else CHUNKS_PER_THREAD * threads)
+    n_chunks = min(n, max(1 if threads == 1 else _CHUNKS_PER_THREAD * threads, int(start[-1]) // _LARGEST_CHUNK))
     if n_chunks <= 1:
         return [(0, n)] if n else []
     targets = np.linspace(0, start[-1], n_chunks + 1)[1:-1]
@@ -21,13 +47,22 @@ def chunk_bounds(start: Int[np.ndarray, "n+1"], threads: int) -> list[tuple[int,
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
 
-def run_chunks(function: Callable[[int, int], object], bounds: Iterable[tuple[int, int]], threads: int) -> list:
+def run_chunks(
+    function: Callable[[int, int], object], bounds: Iterable[tuple[int, int]], threads: int, watch: Watch | None = None
+) -> list:
     """Results of `function(begin, end)` for each chunk, in order; errors of a chunk are raised here."""
+
+    def run(chunk: tuple[int, int]) -> object:
+        result = function(*chunk)
+        if watch is not None:
+            watch.advance(chunk[1] - chunk[0])
+        return result
+
     bounds = list(bounds)
-    if threads == 1 or len(bounds) == 1:
-        return [function(begin, end) for begin, end in bounds]
+    if threads == 1 or len(bounds) <= 1:
+        return [run(chunk) for chunk in bounds]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda chunk: function(*chunk), bounds))
+        return list(pool.map(run, bounds))
 
 
 def running_sum(counts: Int[np.ndarray, " n"]) -> Int64[np.ndarray, "n+1"]:

@@ -54,6 +54,8 @@ class Loop(NamedTuple):
     stack: np.ndarray  # (n,) start of each stacked loop
     chord: np.ndarray  # (k,) units that cross the current chord
     parameter: np.ndarray  # (k,)
+    above: np.ndarray  # (words,) units positive somewhere in the current part
+    below: np.ndarray
 
 
 @njit(cache=True, nogil=True)
@@ -73,10 +75,12 @@ def new_loop(max_vertices, max_corners, max_units):
         np.empty(max_corners + 1, np.int64),
         np.empty(max_units, np.int64),
         np.empty(max_units, np.float64),
+        np.empty(words, np.uint64),
+        np.empty(words, np.uint64),
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def open_loop(f, vertices, offsets, corners, sides, crossings, cuts, new_vertices, parameters, loop):
     """Write face f's loop with the new vertices on its edges, and the crossing units' values and signs there; returns its length."""
     units, values = crossings.units, crossings.values
@@ -249,7 +253,7 @@ def loop_length(f, offsets, sides, cuts):
     return n
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def split_faces(
     vertices, offsets, corners, sides, bits, crossings, cuts, births, parameters, slopes, tolerance, closeness, stage,
     slots, begin, end, offspring, used,
@@ -279,7 +283,7 @@ def split_faces(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _keep_face(f, offsets, corners, sides, bits, cuts, slots, offspring):
     first_vertex, new_corners, new_sides, edge_faces = (
         cuts.first_vertex, offspring.corners, offspring.sides, offspring.edge_faces,
@@ -299,12 +303,11 @@ def _keep_face(f, offsets, corners, sides, bits, cuts, slots, offspring):
         offspring.bits[face, w] = bits[f, w]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _split_face(f, m, n_older, bits, crossings, births, slopes, tolerance, closeness, stage, slots, offspring, used, loop):
     units = crossings.units[crossings.start[f] : crossings.start[f + 1]]
     words = (units.shape[0] + WORD - 1) // WORD
-    above = np.empty(words, np.uint64)
-    below = np.empty(words, np.uint64)
+    above, below = loop.above, loop.below
     corner, positive, negative = loop.corner, loop.positive, loop.negative
     n_vertices, n_edges, n_faces, n_corners, n_kinks = 0, 0, 0, 0, 0
     n_local = m
@@ -369,7 +372,7 @@ def _split_face(f, m, n_older, bits, crossings, births, slopes, tolerance, close
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _choose_chord(loop, begin, end, above, below, words):
     """The first unit that crosses the part, and the corners where its sign falls and rises; -1 if none does."""
     corner, positive, negative = loop.corner, loop.positive, loop.negative
@@ -385,7 +388,7 @@ def _choose_chord(loop, begin, end, above, below, words):
     return -1, -1, -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _chord_crossings(loop, p, q, above, below, words):
     """Units that cross the chord p -> q, in the order of their crossings: `loop.chord` and `loop.parameter`; returns their number."""
     value, positive, negative, chord, parameter = loop.value, loop.positive, loop.negative, loop.chord, loop.parameter
@@ -409,7 +412,7 @@ def _chord_crossings(loop, p, q, above, below, words):
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, inline="always")
 def _new_vertices(loop, p, q, n_local, n_crossing, units, above, below, words, tolerance, closeness):
     """Local vertices where the chord p -> q is crossed, coincident crossings clustered, with values and signs; returns their number."""
     if n_crossing == 0:
@@ -468,7 +471,7 @@ def _new_vertices(loop, p, q, n_local, n_crossing, units, above, below, words, t
     return n_new
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _record_births(loop, p, q, n_local, n_new, n_crossing, units, births, slopes, vertex, kink):
     """Ends, parameter and kinks of the new vertices on the chord p -> q; returns the number of kinks."""
     n_kinks = 0
@@ -498,7 +501,7 @@ def _record_births(loop, p, q, n_local, n_new, n_crossing, units, births, slopes
     return n_kinks
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _split_loop(loop, begin, end, falls, rises, n_local, n_new, edge):
     """Replace the top loop of the stack by its two parts, negative side first; returns the second's start and the stack's new top."""
     corner, side, spare_corner, spare_side = loop.corner, loop.side, loop.spare_corner, loop.spare_side
@@ -530,7 +533,7 @@ def _split_loop(loop, begin, end, falls, rises, n_local, n_new, edge):
     return middle, top
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _emit_face(f, face, corner, begin, end, units, above, bits, offspring, loop):
     ids, stack_corner, stack_side, new_bits = loop.vertex, loop.corner, loop.side, offspring.bits
     new_corners, new_sides, edge_faces = offspring.corners, offspring.sides, offspring.edge_faces

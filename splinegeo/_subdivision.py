@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
-from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._chunks import Watch, chunk_bounds, run_chunks, running_sum
 from splinegeo._crossings import Births, Crossings
 from splinegeo._edges import (
     Cuts,
@@ -49,6 +49,7 @@ def subdivide(
     threads: int,
     keep_births: bool,
     with_kinks: bool,
+    watch: Watch,
 ) -> Subdivision:
     """Split every face along its crossing units.
 
@@ -77,6 +78,7 @@ def subdivide(
 
     room = 1
     while True:
+        watch.start(f"stage {units.stage + 1}", mesh.n_faces)
         slots = _slots(mesh, cuts, n_chords, room * n_meetings, keep_births and with_kinks)
         offspring = _allocate(mesh, slots, bits.shape[1], edge_points)
         births = _allocate_births(cuts, slots, edge_parameters, keep_births, with_kinks)
@@ -88,6 +90,7 @@ def subdivide(
             ),
             face_chunks,
             threads,
+            watch,
         )  # fmt: skip
         if max(overflows) < 0:
             break

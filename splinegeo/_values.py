@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
 from splinegeo._bits import n_words
-from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._chunks import Watch, chunk_bounds, run_chunks, running_sum
 from splinegeo._crossings import (
     Births,
     Crossings,
@@ -48,7 +48,12 @@ class Values:
 
 
 def find_crossings(
-    mesh: Mesh, values: Values, tolerance: Float64[np.ndarray, " n"], bits: UInt64[np.ndarray, "F words"], threads: int
+    mesh: Mesh,
+    values: Values,
+    tolerance: Float64[np.ndarray, " n"],
+    bits: UInt64[np.ndarray, "F words"],
+    threads: int,
+    watch: Watch,
 ) -> Crossings:
     """The units that cross each face, and their values at its corners; `bits` gets the units that are positive somewhere in a face.
 
@@ -58,7 +63,7 @@ def find_crossings(
     if values.births is None:
         blocks = _from_rows(mesh, values.older, tolerance, bits, counts, threads)
     else:
-        blocks = _from_births(mesh, values, tolerance, bits, counts, threads)
+        blocks = _from_births(mesh, values, tolerance, bits, counts, threads, watch)
     return Crossings(
         start=running_sum(counts),
         units=np.concatenate([units for units, _ in blocks]),
@@ -84,7 +89,13 @@ def _from_rows(
 
 
 def _from_births(
-    mesh: Mesh, values: Values, tolerance: np.ndarray, bits: np.ndarray, counts: np.ndarray, threads: int
+    mesh: Mesh,
+    values: Values,
+    tolerance: np.ndarray,
+    bits: np.ndarray,
+    counts: np.ndarray,
+    threads: int,
+    watch: Watch,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     n_units = values.older.shape[1]
     bounds = _family_blocks(mesh, values.parents, max(256, _BLOCK_BYTES // (8 * n_units)))
@@ -108,7 +119,8 @@ def _from_births(
             mesh, work.rows, work.row_of, work.positive, work.negative, tolerance, bits, counts, begin, end
         )
 
-    return run_chunks(of_block, bounds, threads)
+    watch.start("values", mesh.n_faces)
+    return run_chunks(of_block, bounds, threads, watch)
 
 
 def _family_blocks(mesh: Mesh, parents: np.ndarray, corners_per_block: int) -> list[tuple[int, int]]:

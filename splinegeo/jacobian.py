@@ -118,7 +118,7 @@ def checked_inputs(model: nn.Module, x: Tensor) -> Float[Tensor, "n ..."]:
     """The inputs without their graph, after the checks that all measurements share; raises as `jacobian`."""
     check_inputs(model, x)
     check_finite(x)
-    return differentiable_tensor(x).detach()
+    return x.detach()
 
 
 def differentiable_tensor(x: Tensor) -> Tensor:
@@ -220,7 +220,7 @@ def input_gradient(
 def _rows(model: nn.Module, x: Tensor) -> Iterator[Float[Tensor, "n ..."]]:
     """The Jacobian's rows one after another, so that a caller need not hold them all."""
     with evaluation(model):
-        leaf = x.detach().requires_grad_()
+        leaf = differentiable_tensor(x).detach().requires_grad_()
         outputs = checked_outputs(model, leaf)
     for c in range(outputs.shape[1]):
         # Entered anew for each row: a generator that is waiting must not hold the caller in another mode.
@@ -231,7 +231,7 @@ def _rows(model: nn.Module, x: Tensor) -> Iterator[Float[Tensor, "n ..."]]:
 
 def _centroids(model: nn.Module, x: Tensor, component: str | None) -> Float[Tensor, "n ..."]:
     with evaluation(model):
-        leaf = x.detach().requires_grad_()
+        leaf = differentiable_tensor(x).detach().requires_grad_()
         total = checked_outputs(model, leaf).sum() if component is None else _component_sum(model, leaf, component)
         return input_gradient(total, leaf)
 

@@ -1,6 +1,6 @@
 """The planar mesh: shared vertices, labelled edges and convex faces. It knows nothing of networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
@@ -71,6 +71,34 @@ class Mesh:
         shift = np.zeros_like(mean)
         shift[thick] = moment[thick] / (3 * doubled_area[thick, None])
         return mean + shift
+
+    def first_faces(self, n: int) -> "Mesh":
+        """The mesh of the first n faces alone, with all vertices."""
+        end = self.offsets[n]
+        kept = np.zeros(len(self.edges), dtype=bool)
+        kept[self.sides[:end] >> 1] = True
+        new_edge = (np.cumsum(kept) - 1).astype(np.int32)
+        edge_faces = self.edge_faces[kept]
+        return Mesh(
+            vertices=self.vertices,
+            edges=self.edges[kept],
+            edge_faces=np.where(edge_faces < n, edge_faces, np.int32(-1)),
+            edge_labels=self.edge_labels[kept],
+            offsets=self.offsets[: n + 1],
+            corners=self.corners[:end],
+            sides=2 * new_edge[self.sides[:end] >> 1] + (self.sides[:end] & 1),
+        )
+
+    def used_vertices(self) -> "Mesh":
+        """The same mesh without the vertices that no face has."""
+        used = np.zeros(len(self.vertices), dtype=bool)
+        used[self.corners] = True
+        if used.all():
+            return self
+        new_vertex = (np.cumsum(used) - 1).astype(np.int32)
+        return replace(
+            self, vertices=self.vertices[used], edges=new_vertex[self.edges], corners=new_vertex[self.corners]
+        )
 
     def _following_corner(self) -> Int64[np.ndarray, " H"]:
         following = np.arange(1, len(self.corners) + 1)

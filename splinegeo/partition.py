@@ -43,10 +43,13 @@ class Partition:
     """For each stage: the face before the stage that each of its faces was cut from."""
     bits: tuple[UInt64[np.ndarray, "F words"], ...] = field(repr=False)
     """For each stage: the pattern of its units on each of its faces, one bit a unit."""
+    complete: bool = True
+    """False if the enumeration stopped at a limit: then the regions cover a part of the domain."""
 
     def __repr__(self) -> str:
         units = "-".join(str(stage.n_units) for stage in self.network.stages)
-        return f"Partition({self.n_regions} regions on a slice of R^{len(self.plane.origin)}, units {units})"
+        partial = "" if self.complete else ", incomplete"
+        return f"Partition({self.n_regions} regions on a slice of R^{len(self.plane.origin)}, units {units}{partial})"
 
     # the mesh
 

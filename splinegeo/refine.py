@@ -1,13 +1,18 @@
 """Enumeration of the linear regions on a slice: stage by stage, the faces of a mesh are cut by the units' zero sets."""
 
 import os
+import time
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 from torch import nn
+from tqdm import tqdm
 
 from splinegeo._bits import n_words
+from splinegeo._chunks import OutOfTimeError, Watch
 from splinegeo._compilation import announce_compilation
+from splinegeo._crossings import Crossings
 from splinegeo._subdivision import Subdivision, Units, subdivide
 from splinegeo._values import Values, find_crossings
 from splinegeo.errors import ShapeError
@@ -27,6 +32,8 @@ _CLOSENESS = 4.0
 # A face crossed by many units is first cut by a few of them, so that its parts see few units each.
 _FIRST_CUT = 16
 _MANY_UNITS = 64
+# Out of time, or interrupted: the regions of about so many faces are still finished, which takes a moment.
+_LAST_REGIONS = 10_000
 
 
 def enumerate_regions(
@@ -36,6 +43,7 @@ def enumerate_regions(
     *,
     max_regions: int | None = None,
     progress: bool = False,
+    time_limit: float | None = None,
     threads: int | None = None,
 ) -> Partition:
     """The linear regions of a network on a slice, exactly: every region a convex polygon with its activation pattern.
@@ -44,16 +52,23 @@ def enumerate_regions(
         model: a torch module, see `read_network`.
         plane: the slice of the network's input space.
         domain: part of the slice, in slice coordinates: a `Box` or a convex polygon (k, 2); default: a margin about the slice's points.
+        max_regions: give at most so many regions.
         progress: show a progress bar.
+        time_limit: seconds after which to stop.
         threads: threads of the compiled kernels; default: all processors.
 
-    Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`.
+    At a limit, or when interrupted from the keyboard, the result is a partition of a part of the domain into true regions, and
+    its `complete` is False.
+
+    Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `ValueError` for limits below 1.
     """
     network = read_network(model)
     if network.n_inputs != len(plane.origin):
         raise ShapeError(f"the network takes {network.n_inputs} inputs, but the slice lies in R^{len(plane.origin)}")
     polygon = domain_polygon(domain, plane)
     threads = threads or os.cpu_count() or 1
+    if max_regions is not None and max_regions < 1:
+        raise ValueError(f"max_regions must be at least 1, not {max_regions}")
     announce_compilation()
     mesh = Mesh.from_polygon(polygon)
     closeness = _CLOSENESS * TOLERANCE * float(np.linalg.norm(polygon[:, None] - polygon[None, :], axis=-1).max())
@@ -64,18 +79,63 @@ def enumerate_regions(
     cut: Subdivision | None = None
     parents: list[Int32[np.ndarray, " F"]] = []
     bits: list[UInt64[np.ndarray, "F words"]] = []
-    for index, stage in enumerate(network.stages):
-        if values is None or cut is None:
-            values = Values(stage.affine(inputs))
-        else:
-            values, reach = _next_values(values, network.stages[index - 1], stage.affine, cut)
-        tolerance, noise = _tolerance(stage, reach, noise)
-        following = None if index + 1 == len(network.stages) else network.stages[index + 1].affine
-        values, cut = _cut_by_stage(mesh, values, Units(index, stage.slopes, tolerance), closeness, threads, following)
-        mesh = cut.mesh
-        parents.append(cut.parents)
-        bits.append(cut.bits)
-    return Partition(network=network, plane=plane, domain=polygon, mesh=mesh, parents=tuple(parents), bits=tuple(bits))
+    limit = _Limit(max_regions)
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    with tqdm(disable=not progress, unit=" faces", leave=False) as bar:
+        for index, stage in enumerate(network.stages):
+            if values is None or cut is None:
+                values = Values(stage.affine(inputs))
+            else:
+                values, reach = _next_values(values, network.stages[index - 1], stage.affine, cut)
+            tolerance, noise = _tolerance(stage, reach, noise)
+            units = Units(index, stage.slopes, tolerance)
+            following = None if index + 1 == len(network.stages) else network.stages[index + 1].affine
+            try:
+                values, cut = _cut_by_stage(mesh, values, units, closeness, threads, following, limit, Watch(bar, deadline))
+            except (OutOfTimeError, KeyboardInterrupt):
+                limit, deadline = _Limit(_LAST_REGIONS, reached=True), None
+                values, cut = _cut_by_stage(mesh, values, units, closeness, threads, following, limit, Watch(bar))
+            mesh = cut.mesh
+            parents.append(cut.parents)
+            bits.append(cut.bits)
+    if limit.regions is not None and mesh.n_faces > limit.regions:
+        limit.reached = True
+        mesh = mesh.first_faces(limit.regions)
+        parents[-1], bits[-1] = parents[-1][: limit.regions], bits[-1][: limit.regions]
+    return Partition(
+        network=network,
+        plane=plane,
+        domain=polygon,
+        mesh=mesh.used_vertices() if limit.reached else mesh,
+        parents=tuple(parents),
+        bits=tuple(bits),
+        complete=not limit.reached,
+    )
+
+
+@dataclass
+class _Limit:
+    """How many regions to give at most, and whether anything was left out for it."""
+
+    regions: int | None
+    reached: bool = False
+
+    def crop(self, mesh: Mesh, crossings: Crossings, bits: np.ndarray) -> tuple[Mesh, Crossings, np.ndarray]:
+        """As many of the first faces as surely give no more regions than the limit; at least one."""
+        if self.regions is None:
+            return mesh, crossings, bits
+        n_parts = np.cumsum(1 + np.diff(crossings.start))
+        n = max(1, int(np.searchsorted(n_parts, self.regions, side="right")))
+        if n == mesh.n_faces:
+            return mesh, crossings, bits
+        self.reached = True
+        cropped = Crossings(
+            start=crossings.start[: n + 1],
+            units=crossings.units[: crossings.start[n]],
+            value_start=crossings.value_start[: n + 1],
+            values=crossings.values[: crossings.value_start[n]],
+        )
+        return mesh.first_faces(n), cropped, bits[:n]
 
 
 def _tolerance(stage: Stage, reach: float, noise: float) -> tuple[Float64[np.ndarray, " n"], float]:
@@ -101,19 +161,30 @@ def _next_values(values: Values, stage: Stage, affine: Affine, cut: Subdivision)
 
 
 def _cut_by_stage(
-    mesh: Mesh, values: Values, units: Units, closeness: float, threads: int, following: Affine | None
+    mesh: Mesh,
+    values: Values,
+    units: Units,
+    closeness: float,
+    threads: int,
+    following: Affine | None,
+    limit: _Limit,
+    watch: Watch,
 ) -> tuple[Values, Subdivision]:
     """Cut the mesh by one stage's units; returns the values at the vertices that are older than the cut, too."""
     if following is not None:  # every vertex is older than the next stage's births
         values = values.at_all_vertices(threads)
+    keep_births = following is not None
     bits = np.zeros((mesh.n_faces, n_words(len(units.slopes))), dtype=np.uint64)
     if mesh.n_faces > 1 or len(units.slopes) <= _MANY_UNITS:
-        crossings = find_crossings(mesh, values, units.tolerance, bits, threads)
-        return values, subdivide(mesh, crossings, bits, units, closeness, threads, following is not None, with_kinks=True)
+        crossings = find_crossings(mesh, values, units.tolerance, bits, threads, watch)
+        mesh, crossings, bits = limit.crop(mesh, crossings, bits)
+        return values, subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, True, watch)
     first = np.arange(len(units.slopes)) < _FIRST_CUT
-    crossings = find_crossings(mesh, values, np.where(first, units.tolerance, np.inf), bits, threads)
-    coarse = subdivide(mesh, crossings, bits, units, closeness, threads, keep_births=True, with_kinks=False)
+    crossings = find_crossings(mesh, values, np.where(first, units.tolerance, np.inf), bits, threads, watch)
+    coarse = subdivide(mesh, crossings, bits, units, closeness, threads, True, False, watch)
     values = Values(values.older, coarse.births).at_all_vertices(threads)
-    crossings = find_crossings(coarse.mesh, values, np.where(first, np.inf, units.tolerance), coarse.bits, threads)
-    cut = subdivide(coarse.mesh, crossings, coarse.bits, units, closeness, threads, following is not None, with_kinks=True)
+    mesh, bits = coarse.mesh, coarse.bits
+    crossings = find_crossings(mesh, values, np.where(first, np.inf, units.tolerance), bits, threads, watch)
+    mesh, crossings, bits = limit.crop(mesh, crossings, bits)
+    cut = subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, True, watch)
     return values, cut._replace(parents=coarse.parents[cut.parents])

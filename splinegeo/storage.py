@@ -27,6 +27,7 @@ def save_partition(partition: "Partition", path: str | os.PathLike) -> None:
     arrays |= {name: getattr(partition.mesh, name) for name in _MESH}
     arrays |= {
         "domain": partition.domain,
+        "complete": np.array(partition.complete),
         "origin": partition.plane.origin,
         "basis": partition.plane.basis,
         "input_shape": np.array(partition.plane.input_shape, dtype=np.int64),
@@ -110,7 +111,7 @@ def _assemble(arrays: dict[str, np.ndarray]) -> "Partition":
     _check_network(network, plane)
     _check_mesh(mesh)
     _check_patterns(mesh, network, parents, bits)
-    return Partition(network, plane, _real(arrays["domain"], 2), mesh, parents, bits)
+    return Partition(network, plane, _real(arrays["domain"], 2), mesh, parents, bits, bool(arrays["complete"]))
 
 
 def _real(array: np.ndarray, ndim: int) -> np.ndarray:
