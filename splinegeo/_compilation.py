@@ -12,6 +12,6 @@ _log = logging.getLogger("splinegeo")
 @cache
 def announce_compilation() -> None:
     """Say so if the kernels are about to be compiled, which takes a while."""
-    folder = Path(_faces.split_faces.stats.cache_path)
-    if not any(folder.glob("_faces.split_faces-*.nbi")):
+    folder = _faces.split_faces.stats.cache_path
+    if folder is None or not any(Path(folder).glob("_faces.split_faces-*.nbi")):
         _log.warning("splinegeo compiles its kernels, once on this machine: about 20 seconds")

@@ -1,7 +1,7 @@
 """Compiled: values of a stage's units at the mesh's vertices, and which units cross which faces.
 
-The sign of a unit at a vertex is decided here, once, from one row of values: every face and edge that meets the vertex sees the same
-sign, so the mesh stays consistent whatever the rounding.
+The sign of a unit at a vertex is decided here, once, from one row of values: every face and edge that meets the vertex
+sees the same sign, so the mesh stays consistent whatever the rounding.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,12 @@ from splinegeo._bits import WORD, count_ones, lowest_one, single_bit
 
 
 class Births(NamedTuple):
-    """Vertices born in the last subdivision: x = (1 - s) u + s w, where the units that change sign between u and w make kinks.
+    """Vertices born in the last subdivision: x = (1 - s) u + s w, where the units that change sign between u and w
+    make kinks.
 
-    For the born vertex i with ends (u, w) = `ends[i]`, a quantity that is affine but for these units (the next stage's values) is
-    (1 - s) y(u) + s y(w) + sum_j kink_j W[:, j] over the entries `kink_start[i] : kink_start[i] + kink_count[i]`.
+    For the born vertex i with ends (u, w) = `ends[i]`, a quantity that is affine but for these units (the next stage's
+    values) is (1 - s) y(u) + s y(w) + sum_j kink_j W[:, j] over the entries `kink_start[i] : kink_start[i] +
+    kink_count[i]`.
     """
 
     ends: np.ndarray  # (n, 2) int32
@@ -28,10 +30,11 @@ class Births(NamedTuple):
 
 
 class Crossings(NamedTuple):
-    """The units that cross each face, in compressed rows, and their values at the face's corners (0.0: on the unit's zero set).
+    """The units that cross each face, in compressed rows, and their values at the face's corners (0.0: on the unit's
+    zero set).
 
-    Face f is crossed by `units[start[f]:start[f + 1]]`, ascending; the value of the j-th of them at the face's i-th corner is
-    `values[value_start[f] + i * k + j]`, with k units in all.
+    Face f is crossed by `units[start[f]:start[f + 1]]`, ascending; the value of the j-th of them at the face's i-th
+    corner is `values[value_start[f] + i * k + j]`, with k units in all.
     """
 
     start: np.ndarray  # (F + 1,) int64
@@ -42,7 +45,9 @@ class Crossings(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def interpolate_rows(rows, births, n_older, columns, begin, end):
-    """Fill rows `n_older + begin .. n_older + end` of values at born vertices from the rows of their ends, and the kinks between."""
+    """Fill rows `n_older + begin .. n_older + end` of values at born vertices from the rows of their ends, and the
+    kinks between.
+    """
     for i in range(begin, end):
         row = rows[n_older + i]
         _interpolate_row(row, rows[births.ends[i, 0]], rows[births.ends[i, 1]], births, i, columns)
@@ -65,8 +70,9 @@ def _interpolate_row(row, row_u, row_w, births, i, columns):
 def gather_rows(corners, begin, end, older_rows, births, columns, row_of, seen, block, rows):
     """Values at all vertices of a block of faces, `corners[begin:end]`: older rows are copied, born ones interpolated.
 
-    A born vertex's ends must be corners of the block too: a block holds whole families, all children of the faces it was cut from.
-    `row_of` receives each vertex's row in `rows`; `seen` marks the vertices already met in this block. Returns the number of rows.
+    A born vertex's ends must be corners of the block too: a block holds whole families, all children of the faces it
+    was cut from. `row_of` receives each vertex's row in `rows`; `seen` marks the vertices already met in this block.
+    Returns the number of rows.
     """
     n_older = older_rows.shape[0]
     met = np.empty(min(end - begin, row_of.shape[0]), dtype=np.int32)
@@ -93,7 +99,9 @@ def gather_rows(corners, begin, end, older_rows, births, columns, row_of, seen, 
 
 @njit(cache=True, nogil=True)
 def pack_signs(rows, tolerance, begin, end, positive, negative):
-    """Signs of the units at vertices, one bit each: positive above the unit's tolerance, negative below minus it, else neither."""
+    """Signs of the units at vertices, one bit each: positive above the unit's tolerance, negative below minus it, else
+    neither.
+    """
     n_units = rows.shape[1]
     for r in range(begin, end):
         for w in range(positive.shape[1]):
@@ -111,7 +119,9 @@ def pack_signs(rows, tolerance, begin, end, positive, negative):
 
 @njit(cache=True, nogil=True)
 def count_crossings(offsets, corners, row_of, positive, negative, begin, end, bits, crossing, counts):
-    """For faces begin..end: add the units that are positive somewhere to `bits`, set the crossing units in `crossing`, count them."""
+    """For faces begin..end: add the units that are positive somewhere to `bits`, set the crossing units in `crossing`,
+    count them.
+    """
     n_words = positive.shape[1]
     for f in range(begin, end):
         n = 0
@@ -130,7 +140,9 @@ def count_crossings(offsets, corners, row_of, positive, negative, begin, end, bi
 
 @njit(cache=True, nogil=True)
 def fill_crossings(offsets, corners, row_of, rows, tolerance, crossing, begin, end, units, values):
-    """List the crossing units of faces begin..end and their values at the corners, face after face; values within tolerance are 0."""
+    """List the crossing units of faces begin..end and their values at the corners, face after face; values within
+    tolerance are 0.
+    """
     n_units = 0
     n_values = 0
     for f in range(begin, end):

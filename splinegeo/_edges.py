@@ -7,10 +7,12 @@ from numba import njit
 
 
 class Cuts(NamedTuple):
-    """The crossings of each edge in compressed rows, ordered from its first to its second vertex; coincident ones share a vertex.
+    """The crossings of each edge in compressed rows, ordered from its first to its second vertex; coincident ones
+    share a vertex.
 
-    Edge e is crossed by `unit[start[e]:start[e + 1]]`; entry i meets the new vertex number `first_vertex[e] + rank[i]` (counted from
-    the first vertex of this subdivision), and the edge falls into `first_vertex[e + 1] - first_vertex[e] + 1` pieces.
+    Edge e is crossed by `unit[start[e]:start[e + 1]]`; entry i meets the new vertex number `first_vertex[e] + rank[i]`
+    (counted from the first vertex of this subdivision), and the edge falls into `first_vertex[e + 1] - first_vertex[e]
+    + 1` pieces.
     """
 
     start: np.ndarray  # (E + 1,) int64
@@ -56,8 +58,12 @@ def _opposite(a, b):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fill_edge_crossings(vertices, edges, offsets, sides, edge_faces, crossings, tolerance, closeness, begin, end, cuts, counts):
-    """Order the crossings along each edge of faces begin..end, cluster the coincident ones; `counts` gets the new vertices of each edge."""
+def fill_edge_crossings(
+    vertices, edges, offsets, sides, edge_faces, crossings, tolerance, closeness, begin, end, cuts, counts
+):
+    """Order the crossings along each edge of faces begin..end, cluster the coincident ones; `counts` gets the new
+    vertices of each edge.
+    """
     for f in range(begin, end):
         k = crossings.start[f + 1] - crossings.start[f]
         if k == 0:
@@ -102,7 +108,9 @@ def _insert_sorted(cuts, first, n, unit, a, b):
 
 @njit(cache=True, inline="always")
 def coincide(s, a, b, tolerance_1, t, c, d, tolerance_2, closeness):
-    """Two crossings of one segment coincide: they are close, or each unit vanishes within its tolerance at the other's crossing."""
+    """Two crossings of one segment coincide: they are close, or each unit vanishes within its tolerance at the other's
+    crossing.
+    """
     if abs(t - s) <= closeness:
         return True
     return abs((1.0 - t) * a + t * b) <= tolerance_1 and abs((1.0 - s) * c + s * d) <= tolerance_2
@@ -175,7 +183,9 @@ def cut_edges(edges, edge_labels, cuts, begin, end, n_older, new_edges, new_labe
 
 @njit(cache=True, inline="always")
 def kink_of(s, a, b, slope):
-    """sigma(z(x)) - (1 - s) sigma(z(u)) - s sigma(z(w)) for z affine from a at u to b at w, x at s between, sigma with this slope below 0."""
+    """sigma(z(x)) - (1 - s) sigma(z(u)) - s sigma(z(w)) for z affine from a at u to b at w, x at s between, sigma with
+    this slope below 0.
+    """
     z = (1.0 - s) * a + s * b
     return _unit(z, slope) - (1.0 - s) * _unit(a, slope) - s * _unit(b, slope)
 

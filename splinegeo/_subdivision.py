@@ -15,7 +15,8 @@ from splinegeo._edges import (
     place_vertices,
     record_edge_births,
 )
-from splinegeo._faces import Offspring, Slots, count_splits, split_faces
+from splinegeo._faces import Offspring, Slots, split_faces
+from splinegeo._loops import count_splits
 from splinegeo.mesh import Mesh
 
 
@@ -53,16 +54,21 @@ def subdivide(
 ) -> Subdivision:
     """Split every face along its crossing units.
 
-    `closeness` is the distance below which crossings of one edge share a vertex; `bits` are the faces' pattern words with every
-    unit set that is positive somewhere in the face. Births are kept where a later stage needs them; with kinks where the values
-    to interpolate are those of the next stage, whose map changes where a unit of this one changes sign.
+    `closeness` is the distance below which crossings of one edge share a vertex; `bits` are the faces' pattern words
+    with every unit set that is positive somewhere in the face. Births are kept where a later stage needs them; with
+    kinks where the values to interpolate are those of the next stage, whose map changes where a unit of this one
+    changes sign.
     """
     cuts = _cut(mesh, crossings, units, closeness, threads)
     n_edge_born = int(cuts.first_vertex[-1])
     edge_points = np.empty((n_edge_born, 2))
     edge_parameters = np.empty(n_edge_born)
     edge_chunks = chunk_bounds(cuts.start, threads)
-    run_chunks(lambda a, b: place_vertices(mesh.vertices, mesh.edges, cuts, a, b, edge_points, edge_parameters), edge_chunks, threads)
+    run_chunks(
+        lambda a, b: place_vertices(mesh.vertices, mesh.edges, cuts, a, b, edge_points, edge_parameters),
+        edge_chunks,
+        threads,
+    )
 
     n_chords = np.zeros(mesh.n_faces, dtype=np.int64)
     n_meetings = np.zeros(mesh.n_faces, dtype=np.int64)
@@ -76,27 +82,10 @@ def subdivide(
         threads,
     )
 
-    room = 1
-    while True:
-        watch.start(f"stage {units.stage + 1}", mesh.n_faces)
-        slots = _slots(mesh, cuts, n_chords, room * n_meetings, keep_births and with_kinks)
-        offspring = _allocate(mesh, slots, bits.shape[1], edge_points)
-        births = _allocate_births(cuts, slots, edge_parameters, keep_births, with_kinks)
-        used = np.zeros((mesh.n_faces, 4), dtype=np.int64)
-        overflows = run_chunks(
-            lambda a, b: split_faces(
-                *face_arrays, bits, crossings, cuts, births, edge_parameters, units.slopes, units.tolerance, closeness,
-                units.stage, slots, a, b, offspring, used,
-            ),
-            face_chunks,
-            threads,
-            watch,
-        )  # fmt: skip
-        if max(overflows) < 0:
-            break
-        room *= 2
-        n_meetings = np.maximum(n_meetings, 1)
-
+    slots, offspring, births, used = _split(
+        mesh, crossings, cuts, bits, units, closeness, edge_points, edge_parameters, n_chords, n_meetings,
+        keep_births, with_kinks, threads, watch,
+    )  # fmt: skip
     run_chunks(
         lambda a, b: cut_edges(
             mesh.edges, mesh.edge_labels, cuts, a, b, len(mesh.vertices), offspring.edges, offspring.edge_labels
@@ -107,6 +96,47 @@ def subdivide(
     if keep_births:
         run_chunks(lambda a, b: record_edge_births(mesh.edges, cuts, units.slopes, a, b, births), edge_chunks, threads)
     return _collect(mesh, slots, used, offspring, births)
+
+
+def _split(
+    mesh: Mesh,
+    crossings: Crossings,
+    cuts: Cuts,
+    bits: np.ndarray,
+    units: Units,
+    closeness: float,
+    edge_points: np.ndarray,
+    edge_parameters: np.ndarray,
+    n_chords: np.ndarray,
+    n_meetings: np.ndarray,
+    keep_births: bool,
+    with_kinks: bool,
+    threads: int,
+    watch: Watch,
+) -> tuple[Slots, Offspring, Births, np.ndarray]:
+    """Split the faces, with room for so many meetings of chords in each, or for twice as many where that was too
+    little.
+    """
+    watch.start(f"stage {units.stage + 1}", mesh.n_faces)
+    slots = _slots(mesh, cuts, n_chords, n_meetings, keep_births and with_kinks)
+    offspring = _allocate(mesh, slots, bits.shape[1], edge_points)
+    births = _allocate_births(cuts, slots, edge_parameters, keep_births, with_kinks)
+    used = np.zeros((mesh.n_faces, 4), dtype=np.int64)
+    overflows = run_chunks(
+        lambda a, b: split_faces(
+            mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, bits, crossings, cuts, births, edge_parameters,
+            units.slopes, units.tolerance, closeness, units.stage, slots, a, b, offspring, used,
+        ),
+        chunk_bounds(mesh.offsets + crossings.value_start, threads),
+        threads,
+        watch,
+    )  # fmt: skip
+    if max(overflows) < 0:
+        return slots, offspring, births, used
+    return _split(
+        mesh, crossings, cuts, bits, units, closeness, edge_points, edge_parameters, n_chords,
+        2 * np.maximum(n_meetings, 1), keep_births, with_kinks, threads, watch,
+    )  # fmt: skip
 
 
 def _cut(mesh: Mesh, crossings: Crossings, units: Units, closeness: float, threads: int) -> Cuts:
@@ -130,8 +160,8 @@ def _cut(mesh: Mesh, crossings: Crossings, units: Units, closeness: float, threa
     )
     run_chunks(
         lambda a, b: fill_edge_crossings(
-            mesh.vertices, mesh.edges, mesh.offsets, mesh.sides, mesh.edge_faces, crossings, units.tolerance, closeness, a, b,
-            cuts, counts,
+            mesh.vertices, mesh.edges, mesh.offsets, mesh.sides, mesh.edge_faces, crossings, units.tolerance, closeness,
+            a, b, cuts, counts,
         ),
         chunks,
         threads,
@@ -196,7 +226,12 @@ def _allocate_births(
 def _collect(mesh: Mesh, slots: Slots, used: np.ndarray, offspring: Offspring, births: Births) -> Subdivision:
     """The subdivision without the slots that coincident crossings left empty."""
     n_older = len(mesh.vertices)
-    vertices, edges, edge_labels, edge_faces = offspring.vertices, offspring.edges, offspring.edge_labels, offspring.edge_faces
+    vertices, edges, edge_labels, edge_faces = (
+        offspring.vertices,
+        offspring.edges,
+        offspring.edge_labels,
+        offspring.edge_faces,
+    )
     corners, sides, ends, parents, bits = (
         offspring.corners, offspring.sides, offspring.face_ends, offspring.face_parents, offspring.bits,
     )  # fmt: skip
@@ -208,7 +243,9 @@ def _collect(mesh: Mesh, slots: Slots, used: np.ndarray, offspring: Offspring, b
         corner_kept = _filled(slots.corner, used[:, 3])
         new_vertex = np.concatenate([np.arange(n_older), n_older + np.cumsum(vertex_kept) - 1]).astype(np.int32)
         new_edge = (np.cumsum(edge_kept) - 1).astype(np.int32)
-        new_face = np.append(np.cumsum(face_kept) - 1, -1).astype(np.int32)  # the last entry maps -1, outside, to itself
+        new_face = np.append(np.cumsum(face_kept) - 1, -1).astype(
+            np.int32
+        )  # the last entry maps -1, outside, to itself
         vertices = vertices[vertex_kept]
         edges, edge_labels = new_vertex[edges[edge_kept]], edge_labels[edge_kept]
         edge_faces = new_face[edge_faces[edge_kept]]

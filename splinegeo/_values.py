@@ -25,10 +25,11 @@ _BLOCK_BYTES = 1 << 21
 
 @dataclass(frozen=True)
 class Values:
-    """A stage's values at the vertices: rows at the older ones, and the births from which the younger ones' rows follow.
+    """A stage's values at the vertices: rows at the older ones, and the births from which the younger ones' rows
+    follow.
 
-    `columns` are the rows of the stage's Wᵀ: what a kink of a unit of the stage before adds. `parents` are the faces that the mesh's
-    faces were cut from when the younger vertices were born.
+    `columns` are the rows of the stage's Wᵀ: what a kink of a unit of the stage before adds. `parents` are the faces
+    that the mesh's faces were cut from when the younger vertices were born.
     """
 
     older: Float64[np.ndarray, "V n"]
@@ -42,7 +43,9 @@ class Values:
             return self
         n_older = len(self.older)
         rows = np.empty((n_older + len(self.births.ends), self.older.shape[1]))
-        run_chunks(lambda a, b: np.copyto(rows[a:b], self.older[a:b]), chunk_bounds(np.arange(n_older + 1), threads), threads)
+        run_chunks(
+            lambda a, b: np.copyto(rows[a:b], self.older[a:b]), chunk_bounds(np.arange(n_older + 1), threads), threads
+        )
         interpolate_rows(rows, self.births, n_older, self.columns, 0, len(self.births.ends))
         return Values(rows)
 
@@ -55,7 +58,8 @@ def find_crossings(
     threads: int,
     watch: Watch,
 ) -> Crossings:
-    """The units that cross each face, and their values at its corners; `bits` gets the units that are positive somewhere in a face.
+    """The units that cross each face, and their values at its corners; `bits` gets the units that are positive
+    somewhere in a face.
 
     With births, the rows of younger vertices are computed block by block and not kept.
     """
@@ -79,7 +83,9 @@ def _from_rows(
     positive = np.empty((len(rows), n_words(rows.shape[1])), dtype=np.uint64)
     negative = np.empty_like(positive)
     run_chunks(
-        lambda a, b: pack_signs(rows, tolerance, a, b, positive, negative), chunk_bounds(np.arange(len(rows) + 1), threads), threads
+        lambda a, b: pack_signs(rows, tolerance, a, b, positive, negative),
+        chunk_bounds(np.arange(len(rows) + 1), threads),
+        threads,
     )
     return run_chunks(
         lambda a, b: _of_faces(mesh, rows, row_of, positive, negative, tolerance, bits, counts, a, b),
@@ -123,8 +129,11 @@ def _from_births(
     return run_chunks(of_block, bounds, threads, watch)
 
 
-def _family_blocks(mesh: Mesh, parents: np.ndarray, corners_per_block: int) -> list[tuple[int, int]]:
-    """Ranges of faces with about so many corners that hold whole families: all children of the faces they were cut from."""
+def _family_blocks(mesh: Mesh, parents: np.ndarray | None, corners_per_block: int) -> list[tuple[int, int]]:
+    """Ranges of faces with about so many corners that hold whole families: all children of the faces they were cut
+    from.
+    """
+    parents = np.arange(mesh.n_faces) if parents is None else parents
     family_start = np.append(np.nonzero(np.diff(parents, prepend=-1))[0], len(parents))
     corner_start = mesh.offsets[family_start]
     bounds = []

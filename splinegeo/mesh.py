@@ -10,9 +10,10 @@ from jaxtyping import Float64, Int32, Int64
 class Mesh:
     """A conforming subdivision of a convex polygon into convex faces.
 
-    Faces are loops of corners in compressed rows: face f has the corners `corners[offsets[f]:offsets[f + 1]]`, counter-clockwise,
-    and leaves its i-th corner along `sides[i] = 2 * edge + reversed`. An edge runs from `edges[e, 0]` to `edges[e, 1]`, has the face
-    `edge_faces[e, 0]` on its left and `edge_faces[e, 1]` on its right (-1: outside), and carries a two-number label (-1, -1: border).
+    Faces are loops of corners in compressed rows: face f has the corners `corners[offsets[f]:offsets[f + 1]]`,
+    counter-clockwise, and leaves its i-th corner along `sides[i] = 2 * edge + reversed`. An edge runs from `edges[e,
+    0]` to `edges[e, 1]`, has the face `edge_faces[e, 0]` on its left and `edge_faces[e, 1]` on its right (-1:
+    outside), and carries a two-number label (-1, -1: border).
     """
 
     vertices: Float64[np.ndarray, "V 2"]

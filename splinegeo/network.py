@@ -118,7 +118,9 @@ def read_network(model: nn.Module) -> Network:
         elif isinstance(module, nn.ReLU | nn.LeakyReLU):
             if pending is None:
                 if not stages:
-                    raise InvalidNetworkError(f"layer '{path}' comes before any linear layer: its input size is unknown")
+                    raise InvalidNetworkError(
+                        f"layer '{path}' comes before any linear layer: its input size is unknown"
+                    )
                 pending = _identity(stages[-1].n_units)
             slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.0
             stages.append(Stage(pending, np.full(len(pending.bias), float(slope))))
@@ -142,7 +144,9 @@ def _chain(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
 
 def _read_linear(module: nn.Linear, path: str) -> Affine:
     weight = module.weight.detach().to("cpu", torch.float64).numpy().copy()
-    bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().to("cpu", torch.float64).numpy().copy()
+    bias = (
+        np.zeros(len(weight)) if module.bias is None else module.bias.detach().to("cpu", torch.float64).numpy().copy()
+    )
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise InvalidNetworkError(f"layer '{path}' has NaN or infinite weights")
     return Affine(weight, bias)

@@ -28,7 +28,8 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The activation regions of a network on a convex domain of a slice: convex polygons that share vertices and edges.
+    """The activation regions of a network on a convex domain of a slice: convex polygons that share vertices and
+    edges.
 
     Made by `enumerate_regions` or `load_partition`. Region r has the vertices `corners[offsets[r]:offsets[r + 1]]`,
     counter-clockwise. Everything but the mesh and the patterns is computed when it is first asked for.

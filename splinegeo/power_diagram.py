@@ -1,4 +1,6 @@
-"""Centroids and radii of regions: the parameters of the power diagram (Balestriero et al. 2019; GrokAlign, Theorems 4, 12, 13)."""
+"""Centroids and radii of regions: the parameters of the power diagram (Balestriero et al. 2019; GrokAlign, Theorems 4,
+12, 13).
+"""
 
 from typing import TYPE_CHECKING
 
@@ -51,4 +53,3 @@ def power_distance(
     """Power distance ‖x − μ‖² − τ of each point to each centroid."""
     squared = np.einsum("md,md->m", points, points)[:, None] - 2 * points @ centroids.T
     return squared + np.einsum("nd,nd->n", centroids, centroids) - radii
-

@@ -21,13 +21,15 @@ from splinegeo.network import Affine, Network, Stage, read_network
 from splinegeo.partition import Partition
 from splinegeo.slice import Box, Slice, domain_polygon
 
-# The one tolerance, relative. A unit's sign at a vertex is 0 iff |z| <= TOLERANCE (|W_j| max|h| + |b_j|): 2^10 times the rounding of
-# a product of that size, so that values that are zero in exact arithmetic are found zero, yet far below what float32 weights resolve.
+# The one tolerance, relative. A unit's sign at a vertex is 0 iff |z| <= TOLERANCE (|W_j| max|h| + |b_j|): 2^10 times
+# the rounding of a product of that size, so that values that are zero in exact arithmetic are found zero, yet far below
+# what float32 weights resolve.
 TOLERANCE = 2.0**-42
-# Where a stage's outputs cancel, its scale says nothing of their rounding errors, which are those of the values that cancelled: the
-# next stage's scale is never below this share of the scale that its inputs were computed at, spread over the inputs.
+# Where a stage's outputs cancel, its scale says nothing of their rounding errors, which are those of the values that
+# cancelled: the next stage's scale is never below this share of the scale that its inputs were computed at, spread over
+# the inputs.
 _INHERITED = 2.0**-3
-# Crossings of an edge nearer to each other than this multiple of TOLERANCE times the domain's diameter share one vertex.
+# Crossings of an edge nearer to each other than this multiple of TOLERANCE and the domain's diameter share one vertex.
 _CLOSENESS = 4.0
 # A face crossed by many units is first cut by a few of them, so that its parts see few units each.
 _FIRST_CUT = 16
@@ -51,18 +53,20 @@ def enumerate_regions(
     Args:
         model: a torch module, see `read_network`.
         plane: the slice of the network's input space.
-        domain: part of the slice, in slice coordinates: a `Box` or a convex polygon (k, 2); default: a margin about the slice's points.
+        domain: part of the slice, in slice coordinates: a `Box` or a convex polygon (k, 2); default: a margin about
+            the slice's points.
         max_regions: give at most so many regions.
         progress: show a progress bar.
         time_limit: seconds after which to stop.
         threads: threads of the compiled kernels; default: all processors.
 
-    At a limit, or when interrupted from the keyboard, the result is a partition of a part of the domain into true regions, and
-    its `complete` is False.
+    At a limit, or when interrupted from the keyboard, the result is a partition of a part of the domain into true
+    regions, and its `complete` is False.
 
-    Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `ValueError` for limits below 1.
+    Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `ValueError` for limits
+    below 1.
     """
-    network = read_network(model)
+    network = model if isinstance(model, Network) else read_network(model)
     if network.n_inputs != len(plane.origin):
         raise ShapeError(f"the network takes {network.n_inputs} inputs, but the slice lies in R^{len(plane.origin)}")
     polygon = domain_polygon(domain, plane)
@@ -91,7 +95,9 @@ def enumerate_regions(
             units = Units(index, stage.slopes, tolerance)
             following = None if index + 1 == len(network.stages) else network.stages[index + 1].affine
             try:
-                values, cut = _cut_by_stage(mesh, values, units, closeness, threads, following, limit, Watch(bar, deadline))
+                values, cut = _cut_by_stage(
+                    mesh, values, units, closeness, threads, following, limit, Watch(bar, deadline)
+                )
             except (OutOfTimeError, KeyboardInterrupt):
                 limit, deadline = _Limit(_LAST_REGIONS, reached=True), None
                 values, cut = _cut_by_stage(mesh, values, units, closeness, threads, following, limit, Watch(bar))
@@ -139,7 +145,9 @@ class _Limit:
 
 
 def _tolerance(stage: Stage, reach: float, noise: float) -> tuple[Float64[np.ndarray, " n"], float]:
-    """Each unit's tolerance, for inputs of norm up to `reach` that carry errors as of values of norm `noise`; and the outputs' noise."""
+    """Each unit's tolerance, for inputs of norm up to `reach` that carry errors as of values of norm `noise`; and the
+    outputs' noise.
+    """
     norms = np.linalg.norm(stage.affine.weight, axis=1)
     scale = norms * reach + np.abs(stage.affine.bias)
     inherited = norms * noise
@@ -151,8 +159,8 @@ def _tolerance(stage: Stage, reach: float, noise: float) -> tuple[Float64[np.nda
 def _next_values(values: Values, stage: Stage, affine: Affine, cut: Subdivision) -> tuple[Values, float]:
     """Values of the next stage, and a bound of the norm of its inputs over the domain.
 
-    On each face |h| <= max(1, |slope|) |y|, and |y| is convex there, so its maximum is at a vertex that is older than the face's cut.
-    The matrix product is needed at these older vertices only.
+    On each face |h| <= max(1, |slope|) |y|, and |y| is convex there, so its maximum is at a vertex that is older than
+    the face's cut. The matrix product is needed at these older vertices only.
     """
     y = values.older
     steepest = max(1.0, float(np.abs(stage.slopes).max(initial=0.0)))

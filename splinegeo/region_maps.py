@@ -1,4 +1,6 @@
-"""The affine map of every region, forwards in slice coordinates and backwards in input space, in streams of bounded memory."""
+"""The affine map of every region, forwards in slice coordinates and backwards in input space, in streams of bounded
+memory.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 _STREAM_BYTES = 1 << 26
 
 
-def unit_slopes(partition: "Partition", stage: int, faces: Int64[np.ndarray, " n"] | slice) -> Float64[np.ndarray, "n units"]:
+def unit_slopes(
+    partition: "Partition", stage: int, faces: Int64[np.ndarray, " n"] | slice
+) -> Float64[np.ndarray, "n units"]:
     """Slope of each unit of a stage, for faces of that stage: 1 where the unit is active, else its slope below zero."""
     slopes = partition.network.stages[stage].slopes
     words = np.ascontiguousarray(partition.bits[stage][faces])
@@ -26,7 +30,8 @@ def unit_slopes(partition: "Partition", stage: int, faces: Int64[np.ndarray, " n
 def slice_maps(partition: "Partition") -> Float64[np.ndarray, "R C 3"]:
     """Maps of all regions on the slice: f(x(t)) = M[:, :2] t + M[:, 2].
 
-    Each stage's maps are computed once for the faces that this stage cuts, not once for each region: siblings share them.
+    Each stage's maps are computed once for the faces that this stage cuts, not once for each region: siblings share
+    them.
     """
     network, plane = partition.network, partition.plane
     maps = np.empty((partition.n_regions, network.n_outputs, 3))
@@ -40,7 +45,9 @@ def slice_maps(partition: "Partition") -> Float64[np.ndarray, "R C 3"]:
 def _descend(
     partition: "Partition", stage: int, begin: int, end: int, maps: Float64[np.ndarray, "n 3 units"]
 ) -> Iterator[tuple[int, int, Float64[np.ndarray, "m 3 C"]]]:
-    """Output maps of all regions inside faces begin..end of the mesh before a stage, from that stage's maps on these faces."""
+    """Output maps of all regions inside faces begin..end of the mesh before a stage, from that stage's maps on these
+    faces.
+    """
     network = partition.network
     if stage == len(network.stages):
         yield begin, end, maps
@@ -69,8 +76,8 @@ def pull_back(
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "m k units"], Float64[np.ndarray, "m k"]]]:
     """Rows u and constants c with readout · f(x) = u (W₁ x + b₁) + c on each region, stream by stream.
 
-    Yields the range within `regions`, u at the first stage's units, (m, k, n₁) (without stages: the readout at the network's
-    outputs), and c, (m, k).
+    Yields the range within `regions`, u at the first stage's units, (m, k, n₁) (without stages: the readout at the
+    network's outputs), and c, (m, k).
     """
     network = partition.network
     regions = np.arange(partition.n_regions) if regions is None else np.asarray(regions)
@@ -106,7 +113,8 @@ def affine_map(partition: "Partition", region: int) -> tuple[Float64[np.ndarray,
 def operator_norms(partition: "Partition", kind: str = "frobenius", space: str = "input") -> Float64[np.ndarray, " R"]:
     """Frobenius or spectral norm of each region's A ("input"), or of its restriction A Uᵀ to the slice ("slice").
 
-    In input space the input dimension is never touched: with the QR decomposition W₁ᵀ = Q R, A = u W₁ and u Rᵀ have equal norms.
+    In input space the input dimension is never touched: with the QR decomposition W₁ᵀ = Q R, A = u W₁ and u Rᵀ have
+    equal norms.
     """
     if kind not in ("frobenius", "spectral"):
         raise ValueError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
@@ -126,7 +134,7 @@ def isometry(affine: "Affine") -> Callable[[Float64[np.ndarray, "n units"]], Flo
     """A function of rows u whose values have the inner products of u W, in as few dimensions as is cheap."""
     if affine.columns is None:
         return affine.transpose
-    triangle = np.ascontiguousarray(np.linalg.qr(affine.columns, mode="r").T)
+    triangle = np.ascontiguousarray(np.linalg.qr(affine.columns)[1].T)
     return lambda rows: rows @ triangle
 
 

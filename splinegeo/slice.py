@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from splinegeo.errors import DegenerateSliceError, InvalidDomainError, ShapeError
 
-# A third point nearer to the line through the other two than this share of their distance does not give a plane in float32 data.
+# A third point nearer to the line through the other two than this share of their distance does not give a plane in
+# float32 data.
 _COLLINEAR = 1e-7
 _ORTHONORMAL = 1e-8
 _DEFAULT_MARGIN = 0.5
@@ -55,7 +56,9 @@ class Slice:
         if basis.shape != (2, len(origin)):
             raise ShapeError(f"the slice's basis must have the shape (2, {len(origin)}), but has {basis.shape}")
         if not np.allclose(basis @ basis.T, np.eye(2), rtol=0, atol=_ORTHONORMAL):
-            raise DegenerateSliceError("the slice's basis must have two orthonormal rows; Slice.through_points makes them")
+            raise DegenerateSliceError(
+                "the slice's basis must have two orthonormal rows; Slice.through_points makes them"
+            )
         shape = (len(origin),) if input_shape is None else tuple(int(n) for n in input_shape)
         if int(np.prod(shape)) != len(origin):
             raise ShapeError(f"input_shape {shape} does not hold the {len(origin)} numbers of the slice's origin")
@@ -66,13 +69,17 @@ class Slice:
 
     @classmethod
     def through_points(cls, points: ArrayLike | torch.Tensor) -> "Slice":
-        """The plane through three points, (3, *input_shape): origin at their mean, basis from the QR of two edge vectors.
+        """The plane through three points, (3, *input_shape): origin at their mean, basis from the QR of two edge
+        vectors.
 
-        Raises `DegenerateSliceError` if the points lie on a line (to 1e-7 of their distance), `ShapeError` if they are not three.
+        Raises `DegenerateSliceError` if the points lie on a line (to 1e-7 of their distance), `ShapeError` if they are
+        not three.
         """
         array = _as_array(points, "the points of a slice")
         if array.ndim < 2 or len(array) != 3:
-            raise ShapeError(f"a slice goes through three points, (3, *input_shape), but the array has the shape {array.shape}")
+            raise ShapeError(
+                f"a slice goes through three points, (3, *input_shape), but the array has the shape {array.shape}"
+            )
         flat = array.reshape(3, -1)
         if flat.shape[1] < 2:
             raise ShapeError("a slice needs inputs of at least two numbers")
@@ -103,7 +110,9 @@ class Slice:
     def _centred(self, x: ArrayLike | torch.Tensor) -> Float64[np.ndarray, "n d"]:
         array = _as_array(x, "inputs")
         if array.shape[1:] != self.input_shape and array.shape[1:] != (len(self.origin),):
-            raise ShapeError(f"inputs must have the shape (n, {', '.join(map(str, self.input_shape))}), but have {array.shape}")
+            raise ShapeError(
+                f"inputs must have the shape (n, {', '.join(map(str, self.input_shape))}), but have {array.shape}"
+            )
         return array.reshape(len(array), -1) - self.origin
 
 
@@ -125,13 +134,17 @@ class Box:
 
 
 def domain_polygon(domain: "Box | ArrayLike | None", plane: Slice) -> Float64[np.ndarray, "k 2"]:
-    """Corners of a domain, counter-clockwise; None: a square about the slice's points with a margin of half their extent.
+    """Corners of a domain, counter-clockwise; None: a square about the slice's points with a margin of half their
+    extent.
 
-    Raises `InvalidDomainError` if the polygon is empty, not finite, not convex, or if no domain is given for a slice without points.
+    Raises `InvalidDomainError` if the polygon is empty, not finite, not convex, or if no domain is given for a slice
+    without points.
     """
     if domain is None:
         if plane.points is None:
-            raise InvalidDomainError("this slice has no points to frame: give a domain, for instance Box(half_width=10.0)")
+            raise InvalidDomainError(
+                "this slice has no points to frame: give a domain, for instance Box(half_width=10.0)"
+            )
         low, high = plane.points.min(axis=0), plane.points.max(axis=0)
         center = (low + high) / 2
         return Box((0.5 + _DEFAULT_MARGIN) * float((high - low).max()), (float(center[0]), float(center[1]))).polygon()
@@ -142,7 +155,9 @@ def domain_polygon(domain: "Box | ArrayLike | None", plane: Slice) -> Float64[np
 
 def _convex_polygon(polygon: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:
     if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3:
-        raise InvalidDomainError(f"a domain is a Box or a convex polygon, (k, 2) with k >= 3; this has the shape {polygon.shape}")
+        raise InvalidDomainError(
+            f"a domain is a Box or a convex polygon, (k, 2) with k >= 3; this has the shape {polygon.shape}"
+        )
     if not np.isfinite(polygon).all():
         raise InvalidDomainError("the domain's corners must be finite")
     edges = np.roll(polygon, -1, axis=0) - polygon
@@ -155,6 +170,12 @@ def _convex_polygon(polygon: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, 
     if not area > 1e-12 * size**2:
         raise InvalidDomainError("the domain is empty: its corners span no area")
     angles = np.arctan2(turns, np.sum(edges * following, axis=1))
-    if (turns < -1e-12 * size**2).any() or abs(angles.sum() - 2 * np.pi) > 1e-6 or (np.abs(edges).max(axis=1) == 0).any():
-        raise InvalidDomainError("the domain must be convex: a simple polygon without repeated corners, whose turns all go one way")
+    if (
+        (turns < -1e-12 * size**2).any()
+        or abs(angles.sum() - 2 * np.pi) > 1e-6
+        or (np.abs(edges).max(axis=1) == 0).any()
+    ):
+        raise InvalidDomainError(
+            "the domain must be convex: a simple polygon without repeated corners, whose turns all go one way"
+        )
     return np.ascontiguousarray(polygon)

@@ -61,7 +61,8 @@ def save_partition(partition: "Partition", path: str | os.PathLike) -> None:
 def load_partition(path: str | os.PathLike) -> "Partition":
     """Read a partition that `Partition.save` wrote.
 
-    Raises `PartitionFileError` if the file is damaged, foreign or of a newer version, `FileNotFoundError` if there is none.
+    Raises `PartitionFileError` if the file is damaged, foreign or of a newer version, `FileNotFoundError` if there is
+    none.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -77,7 +78,9 @@ def load_partition(path: str | os.PathLike) -> "Partition":
     try:
         version = int(arrays["version"])
         if version > VERSION:
-            raise PartitionFileError(f"{path} has format version {version}, newer than this splinegeo reads ({VERSION}): update splinegeo")
+            raise PartitionFileError(
+                f"{path} has format version {version}, newer than this splinegeo reads ({VERSION}): update splinegeo"
+            )
         return _assemble(arrays)
     except PartitionFileError:
         raise
@@ -91,7 +94,9 @@ def _assemble(arrays: dict[str, np.ndarray]) -> "Partition":
     n_stages = int(arrays["n_stages"])
     network = Network(
         tuple(
-            Stage(Affine(_real(arrays[f"weight_{i}"], 2), _real(arrays[f"bias_{i}"], 1)), _real(arrays[f"slopes_{i}"], 1))
+            Stage(
+                Affine(_real(arrays[f"weight_{i}"], 2), _real(arrays[f"bias_{i}"], 1)), _real(arrays[f"slopes_{i}"], 1)
+            )
             for i in range(n_stages)
         ),
         Affine(_real(arrays["output_weight"], 2), _real(arrays["output_bias"], 1)),
@@ -145,17 +150,24 @@ def _check_mesh(mesh: Mesh) -> None:
     _require(mesh.vertices.shape[1:] == (2,) and n_faces >= 1, "the mesh is empty")
     for name in ("edges", "edge_faces", "edge_labels"):
         _require(getattr(mesh, name).shape == (n_edges, 2), "the mesh's edges do not fit each other")
-    _require(mesh.offsets[0] == 0 and mesh.offsets[-1] == len(mesh.corners), "the mesh's offsets do not fit its corners")
+    _require(
+        mesh.offsets[0] == 0 and mesh.offsets[-1] == len(mesh.corners), "the mesh's offsets do not fit its corners"
+    )
     _require(bool((np.diff(mesh.offsets) >= 3).all()), "a region has fewer than three corners")
     _require(len(mesh.sides) == len(mesh.corners), "the mesh's sides do not fit its corners")
     _require(_within(mesh.corners, 0, n_vertices) and _within(mesh.edges, 0, n_vertices), "a vertex does not exist")
-    _require(_within(mesh.edge_faces, -1, n_faces) and _within(mesh.sides, 0, 2 * n_edges), "a region or an edge does not exist")
+    _require(
+        _within(mesh.edge_faces, -1, n_faces) and _within(mesh.sides, 0, 2 * n_edges),
+        "a region or an edge does not exist",
+    )
     edge, backward = mesh.sides >> 1, mesh.sides & 1
     _require(bool((mesh.edges[edge, backward] == mesh.corners).all()), "an edge does not start at its corner")
     _require(bool((mesh.edge_faces[edge, backward] == mesh.face_of_corner).all()), "an edge does not border its region")
 
 
-def _check_patterns(mesh: Mesh, network: Network, parents: tuple[np.ndarray, ...], bits: tuple[np.ndarray, ...]) -> None:
+def _check_patterns(
+    mesh: Mesh, network: Network, parents: tuple[np.ndarray, ...], bits: tuple[np.ndarray, ...]
+) -> None:
     n_parents = 1
     for stage, parent, words in zip(network.stages, parents, bits, strict=True):
         _require(len(parent) >= 1 and _within(parent, 0, n_parents), "a region's parent does not exist")

@@ -1,0 +1,53 @@
+"""Compiled: the cells of a grid that faces meet, and the search of a point's face within a cell."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def count_faces(first, last, n, counts):
+    for f in range(first.shape[0]):
+        for i in range(first[f, 0], last[f, 0] + 1):
+            for j in range(first[f, 1], last[f, 1] + 1):
+                counts[i * n + j] += 1
+
+
+@njit(cache=True, nogil=True)
+def list_faces(first, last, n, position, faces):
+    for f in range(first.shape[0]):
+        for i in range(first[f, 0], last[f, 0] + 1):
+            for j in range(first[f, 1], last[f, 1] + 1):
+                faces[position[i * n + j]] = f
+                position[i * n + j] += 1
+
+
+@njit(cache=True, nogil=True)
+def search(vertices, offsets, corners, low, scale, n, start, faces, points, slack, begin, end, found):
+    for p in range(begin, end):
+        x, y = points[p, 0], points[p, 1]
+        i = min(max(np.int64((x - low[0]) * scale[0]), 0), n - 1)
+        j = min(max(np.int64((y - low[1]) * scale[1]), 0), n - 1)
+        best, best_depth = -1, -slack
+        for k in range(start[i * n + j], start[i * n + j + 1]):
+            depth = _depth(vertices, offsets, corners, faces[k], x, y)
+            if depth > best_depth:
+                best, best_depth = faces[k], depth
+                if depth > 0:
+                    break
+        found[p] = best
+
+
+@njit(cache=True, nogil=True)
+def _depth(vertices, offsets, corners, face, x, y):
+    """Distance of a point from the nearest edge line of a convex face, negative outside."""
+    depth = np.inf
+    previous = corners[offsets[face + 1] - 1]
+    for k in range(offsets[face], offsets[face + 1]):
+        a, b = vertices[previous], vertices[corners[k]]
+        previous = corners[k]
+        run_x, run_y = b[0] - a[0], b[1] - a[1]
+        length = np.sqrt(run_x * run_x + run_y * run_y)
+        if length == 0.0:
+            continue
+        depth = min(depth, (run_x * (y - a[1]) - run_y * (x - a[0])) / length)
+    return depth

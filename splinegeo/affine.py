@@ -1,0 +1,201 @@
+"""Affine maps h -> h Wᵀ + b in float64: dense matrices, and operators that a torch function carries out."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from splinegeo.errors import ShapeError
+
+Rows = Float64[np.ndarray, "... m"]
+_BATCH_BYTES = 1 << 27
+# Chi-squared with 64 degrees of freedom leaves (1/4, 4) times its mean less than once in 10^8 draws.
+_NORM_PROBES = 64
+
+
+class AffineMap(Protocol):
+    """What a network's stages ask of an affine map from R^m to R^n; arrays are float64, leading dimensions are a batch."""
+
+    @property
+    def n_inputs(self) -> int:
+        """Dimension m."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Dimension n."""
+
+    @property
+    def bias(self) -> Float64[np.ndarray, " n"]:
+        """The value b at the origin."""
+
+    @property
+    def columns(self) -> Float64[np.ndarray, "m n"] | None:
+        """The rows of Wᵀ, contiguous: what each input coordinate adds to the outputs. None where W is not held as a matrix."""
+
+    def __call__(self, h: Rows) -> Rows:
+        """The map's values h Wᵀ + b, (..., m) -> (..., n)."""
+
+    def linear(self, h: Rows) -> Rows:
+        """Its linear part h Wᵀ, (..., m) -> (..., n)."""
+
+    def transpose(self, g: Rows) -> Rows:
+        """The vector-Jacobian product g W, (..., n) -> (..., m)."""
+
+    def row_norms(self) -> Float64[np.ndarray, " n"]:
+        """Euclidean norms of the rows of W, at least to a factor of 2; exactly 0 for a row of zeros."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """A dense affine map h -> h Wᵀ + b."""
+
+    weight: Float64[np.ndarray, "n m"]
+    bias: Float64[np.ndarray, " n"]
+
+    @property
+    def n_inputs(self) -> int:
+        """Dimension m."""
+        return self.weight.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """Dimension n."""
+        return self.weight.shape[0]
+
+    @cached_property
+    def columns(self) -> Float64[np.ndarray, "m n"]:
+        """The rows of Wᵀ, contiguous."""
+        return np.ascontiguousarray(self.weight.T)
+
+    def __call__(self, h: Rows) -> Rows:
+        """h Wᵀ + b."""
+        return h @ self.weight.T + self.bias
+
+    def linear(self, h: Rows) -> Rows:
+        """h Wᵀ, without the bias."""
+        return h @ self.weight.T
+
+    def transpose(self, g: Rows) -> Rows:
+        """g W, the vector-Jacobian product."""
+        return g @ self.weight
+
+    def row_norms(self) -> Float64[np.ndarray, " n"]:
+        """Euclidean norms of the rows of W, to rounding."""
+        return np.linalg.norm(self.weight, axis=1)
+
+    def after(self, inner: "Affine") -> "Affine":
+        """The composition: first `inner`, then this map."""
+        return Affine(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class TorchAffine:
+    """An affine map that a torch function of one float64 vector carries out: for matrices too large to hold.
+
+    Args:
+        function: (m,) -> (n,), affine; torch.func differentiates and batches it.
+        n_inputs: dimension m.
+        numbers_per_row: numbers that one evaluation holds at once; it decides how many rows are evaluated together.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    n_inputs: int
+    numbers_per_row: int
+
+    @cached_property
+    def bias(self) -> Float64[np.ndarray, " n"]:
+        """The value b at the origin."""
+        with torch.inference_mode(False), torch.no_grad():
+            return self.function(self._origin).numpy().copy()
+
+    @property
+    def n_outputs(self) -> int:
+        """Dimension n."""
+        return len(self.bias)
+
+    @property
+    def columns(self) -> None:
+        """None: the matrix is not held."""
+        return
+
+    def __call__(self, h: Rows) -> Rows:
+        """The map's values, by the function itself."""
+        return self._batched(torch.func.vmap(self.function), h, self.n_inputs, self.n_outputs)
+
+    def linear(self, h: Rows) -> Rows:
+        """Its linear part, by the Jacobian-vector product: no bias ever enters, so none has to cancel."""
+        _prepare_forward_mode()
+
+        def along(direction: Tensor) -> Tensor:
+            return torch.func.jvp(self.function, (self._origin,), (direction,))[1]
+
+        return self._batched(torch.func.vmap(along), h, self.n_inputs, self.n_outputs)
+
+    def transpose(self, g: Rows) -> Rows:
+        """g W, the vector-Jacobian product."""
+        with torch.inference_mode(False):
+            _, pull_back = torch.func.vjp(self.function, self._origin)
+        return self._batched(torch.func.vmap(lambda row: pull_back(row)[0]), g, self.n_outputs, self.n_inputs)
+
+    def row_norms(self) -> Float64[np.ndarray, " n"]:
+        """Norms of the rows of W, from seeded Gaussian probes: to a factor of 2; 0 for a row of zeros."""
+        return self._row_norms
+
+    def dense(self) -> Affine:
+        """The same map as a matrix, exact where each entry is one product: through the identity, on its smaller side."""
+        if self.n_outputs < self.n_inputs:
+            return Affine(self._rows_of_identity(self.transpose, self.n_outputs, self.n_inputs), self.bias)
+        columns = self._rows_of_identity(self.linear, self.n_inputs, self.n_outputs)
+        return Affine(np.ascontiguousarray(columns.T), self.bias)
+
+    @cached_property
+    def _row_norms(self) -> Float64[np.ndarray, " n"]:
+        generator = np.random.default_rng(0)
+        squares = np.zeros(self.n_outputs)
+        step = self._rows_per_batch
+        for begin in range(0, _NORM_PROBES, step):
+            probes = generator.standard_normal((min(step, _NORM_PROBES - begin), self.n_inputs))
+            squares += np.square(self.linear(probes)).sum(axis=0)
+        return np.sqrt(squares / _NORM_PROBES)
+
+    @property
+    def _origin(self) -> Tensor:
+        return torch.zeros(self.n_inputs, dtype=torch.float64, device="cpu")
+
+    @property
+    def _rows_per_batch(self) -> int:
+        return max(1, _BATCH_BYTES // (8 * self.numbers_per_row))
+
+    def _rows_of_identity(self, apply: Callable[[Rows], Rows], n: int, width: int) -> Float64[np.ndarray, "n width"]:
+        rows = np.empty((n, width))
+        for begin in range(0, n, self._rows_per_batch):
+            end = min(begin + self._rows_per_batch, n)
+            rows[begin:end] = apply(np.eye(end - begin, n, begin))
+        return rows
+
+    def _batched(self, apply: Callable[[Tensor], Tensor], rows: Rows, width: int, out_width: int) -> Rows:
+        if rows.shape[-1] != width:
+            raise ShapeError(f"the affine map takes vectors of {width} numbers, but the array has the shape {rows.shape}")
+        # torch warns of arrays that it may not write to, such as broadcast ones.
+        flat = np.require(rows.reshape(-1, width), np.float64, ["C", "W"])
+        results = np.empty((len(flat), out_width))
+        with torch.inference_mode(False), torch.no_grad():
+            for begin in range(0, len(flat), self._rows_per_batch):
+                batch = torch.from_numpy(flat[begin : begin + self._rows_per_batch])
+                results[begin : begin + len(batch)] = apply(batch).numpy()
+        return results.reshape(*rows.shape[:-1], out_width)
+
+
+@cache
+def _prepare_forward_mode() -> None:
+    """The first Jacobian-vector product of a process compiles torch's own rules, with a deprecation warning that is not ours."""
+    nothing = torch.zeros(1, dtype=torch.float64, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.func.jvp(torch.neg, (nothing,), (nothing,))
