@@ -1,5 +1,6 @@
 """splinegeo: the spline geometry of deep networks."""
 
+from splinegeo.decision_boundary import DecisionBoundary
 from splinegeo.errors import (
     DegenerateSliceError,
     InvalidDomainError,
@@ -9,6 +10,16 @@ from splinegeo.errors import (
     SplineGeoError,
     UnsupportedModuleError,
 )
+from splinegeo.grokalign import GrokAlign, jacobian_norm
+from splinegeo.jacobian import (
+    alignment,
+    centroids,
+    explained_variance,
+    local_centroids,
+    row_alignment,
+)
+from splinegeo.linear_regions import LinearRegions
+from splinegeo.mesh import Mesh
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
 from splinegeo.refine import enumerate_regions

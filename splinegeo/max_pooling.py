@@ -62,10 +62,8 @@ class Tournament:
     def winners(self, active: Sequence[Bits]) -> Integer[np.ndarray, "n w"]:
         """Place of each window's maximum, from the active bits (second > first) of each round's comparisons.
 
-        The type is int8, or the smallest wider one where windows have more than 127 places.
+        The type is int8, or the smallest wider one where windows have more than 128 places.
         """
-        if not self.rounds:
-            return np.broadcast_to(self.places, (0, self.n_windows)).astype(self._place_type)
         places = np.broadcast_to(self.places.astype(self._place_type), (len(active[0]), len(self.places)))
         for matches, bits in zip(self.rounds, active, strict=True):
             following = places[:, matches.first]
@@ -76,7 +74,7 @@ class Tournament:
     def canonical(self, active: Sequence[Bits]) -> list[Bits]:
         """The active bits with those of comparisons that no winner took part in set to 0: equal iff the winners are equal."""
         canonical: list[Bits] = []
-        needed = np.ones((len(active[0]) if active else 0, self.n_windows), dtype=bool)
+        needed = np.ones((len(active[0]), self.n_windows), dtype=bool)
         for index in range(len(self.rounds) - 1, -1, -1):
             matches = self.rounds[index]
             bits = active[index] & needed[:, matches.paired]
