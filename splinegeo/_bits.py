@@ -1,6 +1,7 @@
 """Compiled bit arithmetic on 64-bit words: one bit a unit."""
 
 import numpy as np
+from jaxtyping import Bool, UInt64
 from numba import njit
 
 WORD = 64
@@ -30,3 +31,17 @@ def single_bit(index):
 def n_words(n_bits: int) -> int:
     """Words that hold this many bits (at least one, so that arrays of words are never empty)."""
     return max(1, -(-n_bits // WORD))
+
+
+def pack(active: Bool[np.ndarray, "n units"]) -> UInt64[np.ndarray, "n words"]:
+    """Bits as words, the first unit in the lowest bit."""
+    packed = np.packbits(active, axis=1, bitorder="little")
+    words = np.zeros((len(active), 8 * n_words(active.shape[1])), dtype=np.uint8)
+    words[:, : packed.shape[1]] = packed
+    return words.view(np.uint64)
+
+
+def unpack(words: UInt64[np.ndarray, "n words"], n_bits: int) -> Bool[np.ndarray, "n units"]:
+    """Words as bits."""
+    as_bytes = np.ascontiguousarray(words).view(np.uint8).reshape(len(words), -1)
+    return np.unpackbits(as_bytes, axis=1, count=n_bits, bitorder="little").view(bool)

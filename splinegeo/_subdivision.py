@@ -31,14 +31,15 @@ class Units(NamedTuple):
 class Subdivision(NamedTuple):
     """The finer mesh, its faces' parents and pattern words, and the births of its new vertices.
 
-    `family` numbers the faces by the face that this very subdivision cut them from; `parents` may reach further back.
+    `family` numbers the faces by the face that this very subdivision cut them from, None where faces have been joined
+    since; `parents` may reach further back.
     """
 
     mesh: Mesh
     parents: Int32[np.ndarray, " F"]
     bits: UInt64[np.ndarray, "F words"]
     births: Births
-    family: Int32[np.ndarray, " F"]
+    family: Int32[np.ndarray, " F"] | None
 
 
 def subdivide(

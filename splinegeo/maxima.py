@@ -17,7 +17,7 @@ from splinegeo.nonlinearities import Nonlinearity, Round, flat_operand
 
 
 def _greatest(
-    input: Tensor, windows: Windows, shape: Sequence[int], kind: str, operand: Callable[..., Tensor], sign: float = 1.0
+    windows: Windows, shape: Sequence[int], kind: str, operand: Callable[..., Tensor] = flat_operand, sign: float = 1.0
 ) -> Nonlinearity:
     """The maximum over each window of the operand's values; with sign -1 the minimum."""
     tournament = Tournament.of_windows(windows)
@@ -49,41 +49,68 @@ def _tournament_round(first: Tensor, paired: Tensor, second: Tensor, windows: In
     def join(y: Tensor, kept: Tensor) -> Tensor:
         return kept + F.pad(y, (0, 1))[gain]
 
-    return Round(np.zeros(len(paired)), windows, split, join)
+    return Round(np.zeros(len(paired)), windows, split, join, n_kept=len(first))
 
 
-def max_pool(dims: int) -> Callable[..., Nonlinearity]:
-    pool = getattr(F, f"max_pool{dims}d")
-
-    def max_pool(
-        input: Tensor,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] | None = None,
-        padding: int | Sequence[int] = 0,
-        dilation: int | Sequence[int] = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Nonlinearity:
-        if return_indices:
-            raise UnsupportedModuleError("it returns the indices of the maxima, which are not piecewise affine")
-        stride = stride or kernel_size
-        shape = pool(input, kernel_size, stride, padding, dilation, ceil_mode).shape
-        sizes = [_for_each_axis(value, dims) for value in (kernel_size, stride, padding, dilation)]
-        return _greatest(input, pooling_windows(input.shape, shape, *sizes), shape, kind, flat_operand)
-
-    return max_pool
+def max_pool(
+    dims: int,
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Nonlinearity:
+    """torch's max pooling over the last 1, 2 or 3 dimensions."""
+    _refuse_indices(return_indices)
+    stride = stride or kernel_size
+    shape = getattr(F, f"max_pool{dims}d")(input, kernel_size, stride, padding, dilation, ceil_mode).shape
+    sizes = [_for_each_axis(value, dims) for value in (kernel_size, stride, padding, dilation)]
+    return _greatest(pooling_windows(input.shape, shape, *sizes), shape, f"MaxPool{dims}d")
 
 
-def adaptive_max_pool(dims: int) -> Callable[..., Nonlinearity]:
-    pool = getattr(F, f"adaptive_max_pool{dims}d")
+def adaptive_max_pool(dims: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Nonlinearity:
+    """torch's adaptive max pooling over the last 1, 2 or 3 dimensions."""
+    _refuse_indices(return_indices)
+    shape = getattr(F, f"adaptive_max_pool{dims}d")(input, output_size).shape
+    return _greatest(adaptive_windows(input.shape, shape[-dims:]), shape, f"AdaptiveMaxPool{dims}d")
 
-    def max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Nonlinearity:
-        if return_indices:
-            raise UnsupportedModuleError("it returns the indices of the maxima, which are not piecewise affine")
-        shape = pool(input, output_size).shape
-        return _greatest(input, adaptive_windows(input.shape, shape[-dims:]), shape, kind, flat_operand)
 
-    return max_pool
+def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Nonlinearity:
+    """The maximum over dimensions."""
+    return _over_dimensions(input, dim, keepdim, "Maximum", 1.0)
+
+
+def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Nonlinearity:
+    """The minimum over dimensions."""
+    return _over_dimensions(input, dim, keepdim, "Minimum", -1.0)
+
+
+def maximum(input: Tensor, other: Tensor) -> Nonlinearity:
+    """The greater of two tensors, element by element: piece 0 is the first of them, 1 the second."""
+    return _of_two(input, other, "Maximum", 1.0)
+
+
+def minimum(input: Tensor, other: Tensor) -> Nonlinearity:
+    """The lesser of two tensors, element by element: piece 0 is the first of them, 1 the second."""
+    return _of_two(input, other, "Minimum", -1.0)
+
+
+def _over_dimensions(input: Tensor, dim: int | Sequence[int], keepdim: bool, kind: str, sign: float) -> Nonlinearity:
+    dims = (dim,) if isinstance(dim, int) else tuple(dim) or tuple(range(input.ndim))
+    shape = torch.amax(input, dims, keepdim).shape
+    return _greatest(dimension_windows(input.shape, dims), shape, kind, sign=sign)
+
+
+def _of_two(input: Tensor, other: Tensor, kind: str, sign: float) -> Nonlinearity:
+    shape = torch.broadcast_shapes(input.shape, other.shape)
+    n = prod(shape)
+
+    def operand(input: Tensor, other: Tensor) -> Tensor:
+        return torch.cat([input.expand(shape).reshape(-1), other.expand(shape).reshape(-1)])
+
+    return _greatest(np.arange(2 * n).reshape(2, n).T, shape, kind, operand, sign)
 
 
 def _for_each_axis(value: int | Sequence[int], dims: int) -> tuple[int, ...]:
@@ -91,23 +118,6 @@ def _for_each_axis(value: int | Sequence[int], dims: int) -> tuple[int, ...]:
     return values * dims if len(values) == 1 else values
 
 
-def _over_dimensions(sign: float, kind: str) -> Callable[..., Nonlinearity]:
-    def extremum(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Nonlinearity:
-        dims = (dim,) if isinstance(dim, int) else tuple(dim) or tuple(range(input.ndim))
-        shape = torch.amax(input, dims, keepdim).shape
-        return _greatest(input, dimension_windows(input.shape, dims), shape, kind, flat_operand, sign)
-
-    return extremum
-
-
-def _elementwise(sign: float, kind: str) -> Callable[..., Nonlinearity]:
-    def extremum(input: Tensor, other: Tensor) -> Nonlinearity:
-        shape = torch.broadcast_shapes(input.shape, other.shape)
-        n = prod(shape)
-
-        def operand(input: Tensor, other: Tensor) -> Tensor:
-            return torch.cat([input.expand(shape).reshape(-1), other.expand(shape).reshape(-1)])
-
-        return _greatest(input, np.arange(2 * n).reshape(2, n).T, shape, kind, operand, sign)
-
-    return extremum
+def _refuse_indices(return_indices: bool) -> None:
+    if return_indices:
+        raise UnsupportedModuleError("it returns the indices of the maxima, which are not piecewise affine")

@@ -1,156 +1,113 @@
-"""A torch module read as stages: an affine map, then units that are linear on either side of zero."""
+"""A torch module read as a continuous piecewise affine network: stages of an affine map and units linear on either side of zero."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
-from torch import nn
+from torch import fx, nn
+from torch.overrides import TorchFunctionMode
 
+from splinegeo.affine import Affine, AffineMap, TorchAffine
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
+from splinegeo.operations import CASTS, is_piecewise, is_row_major
+from splinegeo.program import Calls, calls_of, is_linear, program_for
+from splinegeo.reading import read_stages
+from splinegeo.stages import Layer, Network, Stage
+from splinegeo.tracing import float64_copy, trace
 
-_TRANSPARENT = (nn.Identity, nn.Flatten, nn.Dropout, nn.AlphaDropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_READABLE = "Linear, ReLU, LeakyReLU, Flatten, Dropout, Identity and Sequentials of these"
+__all__ = ["Affine", "AffineMap", "Layer", "Network", "Stage", "TorchAffine", "read_network"]
 
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """h -> h Wᵀ + b in float64."""
-
-    weight: Float64[np.ndarray, "n m"]
-    bias: Float64[np.ndarray, " n"]
-
-    def __call__(self, h: Float64[np.ndarray, "... m"]) -> Float64[np.ndarray, "... n"]:
-        return h @ self.weight.T + self.bias
-
-    @cached_property
-    def columns(self) -> Float64[np.ndarray, "m n"]:
-        """The rows of Wᵀ, contiguous."""
-        return np.ascontiguousarray(self.weight.T)
-
-    def linear(self, h: Float64[np.ndarray, "... m"]) -> Float64[np.ndarray, "... n"]:
-        """h Wᵀ, without the bias."""
-        return h @ self.weight.T
-
-    def transpose(self, g: Float64[np.ndarray, "... n"]) -> Float64[np.ndarray, "... m"]:
-        """g W, the vector-Jacobian product."""
-        return g @ self.weight
-
-    def after(self, inner: "Affine") -> "Affine":
-        """The composition: first `inner`, then this map."""
-        return Affine(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
+_CHECK_SEED = 1
+_CHECK_SAMPLES = 2
+# Rounding of a deep float64 network stays far below this share of its largest value; a misread call does not.
+_CHECK_TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """An affine map to n units y, each then multiplied by its slope where y <= 0 (ReLU: 0) and by 1 where y > 0."""
+def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None = None) -> Network:
+    """Read a torch module as a continuous piecewise affine network, exactly, in float64 on the CPU.
 
-    affine: Affine
-    slopes: Float64[np.ndarray, " n"]
+    What is read is the module's forward as torch.fx traces it for one sample, in evaluation mode; conversions to other floating types
+    and devices are disregarded. The module itself is left as it is. The result is compared with the module's own forward at two
+    random inputs.
 
-    @property
-    def n_units(self) -> int:
-        """Number of units n."""
-        return len(self.slopes)
+    Args:
+        model: maps (n, *input_shape) to (n, ...), each sample independently of the others.
+        input_shape: shape of one input; may be left out where a Linear layer, or one after a Flatten, is the first to read it.
 
-    def activate(self, y: Float64[np.ndarray, "... n"]) -> Float64[np.ndarray, "... n"]:
-        """The units' outputs."""
-        return np.where(y > 0, y, self.slopes * y)
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A continuous piecewise affine network: stages, and the affine map that follows the last of them."""
-
-    stages: tuple[Stage, ...]
-    output: Affine
-
-    @property
-    def n_inputs(self) -> int:
-        """Dimension d of the flattened input."""
-        return (self.stages[0].affine if self.stages else self.output).weight.shape[1]
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of outputs C."""
-        return self.output.weight.shape[0]
-
-    def __call__(self, x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n C"]:
-        h = x
-        for stage in self.stages:
-            h = stage.activate(stage.affine(h))
-        return self.output(h)
-
-    def patterns(self, x: Float64[np.ndarray, "n d"]) -> list[np.ndarray]:
-        """The activation pattern at points, (n, units) int8 for each stage: 1 where a unit is positive, else 0."""
-        patterns = []
-        h = x
-        for stage in self.stages:
-            y = stage.affine(h)
-            patterns.append((y > 0).astype(np.int8))
-            h = stage.activate(y)
-        return patterns
-
-
-def read_network(model: nn.Module) -> Network:
-    """Read a torch module as a piecewise affine network.
-
-    Weights are converted to float64; dropout counts as in evaluation mode. Raises `UnsupportedModuleError` for a module that is not
-    piecewise affine or not readable, naming its path, and `InvalidNetworkError` for NaN or infinite weights or sizes that do not fit.
+    Raises `UnsupportedModuleError` for a layer or function that is not piecewise affine or not readable, naming its path,
+    `InvalidNetworkError` for NaN or infinite weights, sizes that do not fit each other or an unknown input shape, and `ShapeError` for
+    an input shape that does not fit the network.
     """
     if isinstance(model, Network):
         return model
     if not isinstance(model, nn.Module):
         raise UnsupportedModuleError(f"the network must be a torch.nn.Module, but is a {type(model).__name__}")
-    stages: list[Stage] = []
-    pending: Affine | None = None
-    for path, module in _chain(model, ""):
-        if isinstance(module, nn.Linear):
-            affine = _read_linear(module, path)
-            width = stages[-1].n_units if pending is None and stages else (len(pending.bias) if pending else None)
-            if width is not None and width != affine.weight.shape[1]:
-                raise InvalidNetworkError(
-                    f"layer '{path}' takes {affine.weight.shape[1]} inputs, but the layer before it gives {width}"
-                )
-            pending = affine if pending is None else affine.after(pending)
-        elif isinstance(module, nn.ReLU | nn.LeakyReLU):
-            if pending is None:
-                if not stages:
-                    raise InvalidNetworkError(
-                        f"layer '{path}' comes before any linear layer: its input size is unknown"
-                    )
-                pending = _identity(stages[-1].n_units)
-            slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.0
-            stages.append(Stage(pending, np.full(len(pending.bias), float(slope))))
-            pending = None
-        elif not isinstance(module, _TRANSPARENT):
-            raise UnsupportedModuleError(
-                f"layer '{path}' ({type(module).__name__}) cannot be read as piecewise affine; readable are {_READABLE}"
-            )
-    if pending is None and not stages:
+    with torch.inference_mode(False), torch.no_grad():
+        duplicate = float64_copy(model)
+        calls = calls_of(trace(duplicate))
+        program = program_for(calls, _shape_of_input(calls, input_shape))
+        network = read_stages(program)
+        _compare_forward(network, duplicate)
+    return network
+
+
+def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape given, or that which the first Linear layer asks for; flattened where such a layer takes it as a whole only."""
+    readers = [node for node in calls.dependent if calls.input in node.all_input_nodes]
+    direct = {calls.trace.submodule(node).in_features for node in readers if is_linear(calls, node)}
+    if given is not None:
+        shape = tuple(int(n) for n in given)
+        if len(readers) == len(direct) == 1 and shape[-1:] != tuple(direct) and prod(shape) in direct:
+            return (prod(shape),)
+        return shape
+    while len(readers) == 1 and is_row_major(calls.trace, readers[0]):
+        readers = [node for node in calls.dependent if readers[0] in node.all_input_nodes]
+    if not calls.dependent:
         raise InvalidNetworkError("the network holds no linear layer")
-    return Network(tuple(stages), pending if pending is not None else _identity(stages[-1].n_units))
+    for node in readers:
+        if is_linear(calls, node):
+            return (calls.trace.submodule(node).in_features,)
+    if any(is_piecewise(calls.trace, node) for node in readers):
+        name = calls.trace.path(readers[0])
+        raise InvalidNetworkError(f"layer '{name}' comes before any linear layer: its input size is unknown; give input_shape")
+    raise InvalidNetworkError("the shape of the network's input is unknown: give input_shape, for instance (3, 32, 32)")
 
 
-def _chain(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(module, nn.Sequential):
-        for name, child in module.named_children():
-            yield from _chain(child, f"{path}.{name}" if path else name)
-    else:
-        yield path or "(the network itself)", module
+def _compare_forward(network: Network, model: nn.Module) -> None:
+    """Raise `InvalidNetworkError` if the network read and the module differ: the trace cannot show everything that Python does."""
+    x = np.random.default_rng(_CHECK_SEED).standard_normal((_CHECK_SAMPLES, network.n_inputs))
+    try:
+        with _KeepFloat64():
+            expected = model(torch.from_numpy(x).reshape(_CHECK_SAMPLES, *network.input_shape))
+    except Exception as error:  # whatever the module's own code raises
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InvalidNetworkError(f"the network's forward fails on a batch of {_CHECK_SAMPLES} inputs: {reason}") from error
+    h, largest = x, 1.0
+    for stage in network.stages:
+        h = stage.activate(stage.affine(h))
+        largest = max(largest, float(np.abs(h).max(initial=0.0)))
+    found = network.output(h)
+    if tuple(expected.shape[:1]) != (_CHECK_SAMPLES,) or expected.numel() != found.size:
+        raise InvalidNetworkError(
+            f"the network maps a batch of {_CHECK_SAMPLES} to {tuple(expected.shape)}: its output must be (n, ...), each sample by itself"
+        )
+    reference = expected.numpy().reshape(found.shape)
+    if not (np.isfinite(found).all() and np.isfinite(reference).all()):
+        raise InvalidNetworkError("the network's outputs are not finite: its weights overflow")
+    scale = max(largest, float(np.abs(reference).max(initial=0.0)))
+    if float(np.abs(found - reference).max(initial=0.0)) > _CHECK_TOLERANCE * scale:
+        raise InvalidNetworkError(
+            "the network's forward is not what its trace shows: it writes over a tensor that is used elsewhere, mixes the samples of a "
+            "batch, or is random; write it without"
+        )
 
 
-def _read_linear(module: nn.Linear, path: str) -> Affine:
-    weight = module.weight.detach().to("cpu", torch.float64).numpy().copy()
-    bias = (
-        np.zeros(len(weight)) if module.bias is None else module.bias.detach().to("cpu", torch.float64).numpy().copy()
-    )
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise InvalidNetworkError(f"layer '{path}' has NaN or infinite weights")
-    return Affine(weight, bias)
+class _KeepFloat64(TorchFunctionMode):
+    """Leaves tensors in float64 on the CPU, whatever type or device the module converts them to."""
 
-
-def _identity(n: int) -> Affine:
-    return Affine(np.eye(n), np.zeros(n))
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if getattr(func, "__name__", "") in CASTS and func is getattr(torch.Tensor, func.__name__, None):
+            return args[0]
+        return func(*args, **(kwargs or {}))

@@ -28,6 +28,8 @@ class Round:
     """The layer's unit that each cut coordinate belongs to."""
     split: Callable[[Tensor], tuple[Tensor, Tensor]]
     join: Callable[[Tensor, Tensor], Tensor]
+    n_kept: int = 0
+    """Number of coordinates kept."""
     plain: bool = False
     """The values are cut as they are, and nothing is kept."""
 

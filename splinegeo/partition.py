@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int32, Int64, UInt64
+from jaxtyping import Float64, Int32, Int64, Integer, UInt64
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csr_array
 
 from splinegeo import region_maps, storage
+from splinegeo._bits import unpack
 from splinegeo.decision_boundary import DecisionBoundary, decision_boundary
 from splinegeo.errors import ShapeError
 from splinegeo.linear_regions import LinearRegions, merge_equal_maps
@@ -86,7 +87,7 @@ class Partition:
 
     @property
     def edge_labels(self) -> Int32[np.ndarray, "E 2"]:
-        """Stage and unit that vanish along each edge; -1, -1 on the domain's border."""
+        """Layer and unit whose piece changes along each edge; -1, -1 on the domain's border."""
         return self.mesh.edge_labels
 
     @cached_property
@@ -118,13 +119,18 @@ class Partition:
             chain.append(parents[chain[-1]].astype(np.int64))
         return tuple(reversed(chain))
 
-    def pattern(self, r: int) -> list[Int8[np.ndarray, " units"]]:
-        """Activation pattern of region r: for each stage, 1 for the units that are positive in it, 0 for the others."""
+    def pattern(self, r: int) -> list[Integer[np.ndarray, " units"]]:
+        """Activation pattern of region r: for each layer, the linear piece of each of its units.
+
+        ReLU and the like: 1 for the units that are positive in the region, else 0; for units with two bounds 0 to 2; for a
+        maximum the place of the winner within its window.
+        """
         self._check_region(r)
-        return [
-            np.unpackbits(words[faces[r]].view(np.uint8), count=stage.n_units, bitorder="little").view(np.int8)
+        active = [
+            unpack(words[faces[r] : faces[r] + 1], stage.n_units)
             for stage, words, faces in zip(self.network.stages, self.bits, self.ancestors, strict=True)
         ]
+        return [pieces[0] for pieces in self.network.pieces(active)]
 
     @cached_property
     def pattern_keys(self) -> UInt64[np.ndarray, "R k"]:

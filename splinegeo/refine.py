@@ -2,22 +2,23 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 from torch import nn
 from tqdm import tqdm
 
-from splinegeo._bits import n_words
+from splinegeo._bits import n_words, pack, unpack
 from splinegeo._chunks import OutOfTimeError, Watch
 from splinegeo._compilation import announce_compilation
 from splinegeo._crossings import Crossings
+from splinegeo._joining import join_faces, joined_faces
 from splinegeo._subdivision import Subdivision, Units, subdivide
 from splinegeo._values import Values, find_crossings
 from splinegeo.errors import ShapeError
 from splinegeo.mesh import Mesh
-from splinegeo.network import Affine, Network, Stage, read_network
+from splinegeo.network import AffineMap, Network, Stage, read_network
 from splinegeo.partition import Partition
 from splinegeo.slice import Box, Slice, domain_polygon
 
@@ -66,7 +67,7 @@ def enumerate_regions(
     Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `ValueError` for limits
     below 1.
     """
-    network = model if isinstance(model, Network) else read_network(model)
+    network = model if isinstance(model, Network) else read_network(model, plane.input_shape)
     if network.n_inputs != len(plane.origin):
         raise ShapeError(f"the network takes {network.n_inputs} inputs, but the slice lies in R^{len(plane.origin)}")
     polygon = domain_polygon(domain, plane)
@@ -90,7 +91,7 @@ def enumerate_regions(
             if values is None or cut is None:
                 values = Values(stage.affine(inputs))
             else:
-                values, reach = _next_values(values, network.stages[index - 1], stage.affine, cut)
+                values, reach = _next_values(values, network.stages[index - 1], stage.affine, cut, threads)
             tolerance, noise = _tolerance(stage, reach, noise)
             units = Units(index, stage.slopes, tolerance)
             following = None if index + 1 == len(network.stages) else network.stages[index + 1].affine
@@ -101,9 +102,12 @@ def enumerate_regions(
             except (OutOfTimeError, KeyboardInterrupt):
                 limit, deadline = _Limit(_LAST_REGIONS, reached=True), None
                 values, cut = _cut_by_stage(mesh, values, units, closeness, threads, following, limit, Watch(bar))
-            mesh = cut.mesh
             parents.append(cut.parents)
             bits.append(cut.bits)
+            for group in network.groups:
+                if index == group[-1]:
+                    cut = _join_group(network, group, cut, parents, bits)
+            mesh = cut.mesh
     if limit.regions is not None and mesh.n_faces > limit.regions:
         limit.reached = True
         mesh = mesh.first_faces(limit.regions)
@@ -112,10 +116,34 @@ def enumerate_regions(
         network=network,
         plane=plane,
         domain=polygon,
-        mesh=mesh.used_vertices() if limit.reached else mesh,
+        mesh=_of_layers(mesh.used_vertices(), network),
         parents=tuple(parents),
         bits=tuple(bits),
         complete=not limit.reached,
+    )
+
+
+def _join_group(
+    network: Network, group: range, cut: Subdivision, parents: list[np.ndarray], bits: list[np.ndarray]
+) -> Subdivision:
+    """Join the faces that only comparisons without influence on a maximum have cut; `parents` and `bits` follow.
+
+    The stages of the group get the same faces: those of the first have the parents, the others are their own parents.
+    """
+    ancestors = [np.arange(cut.mesh.n_faces)]
+    for index in reversed(group):
+        ancestors.insert(0, parents[index][ancestors[0]])
+    active = [unpack(bits[i][faces], network.stages[i].n_units) for i, faces in zip(group, ancestors[1:], strict=True)]
+    canonical = network.canonical(group, active)
+    words = [pack(part) for part in canonical]
+    _, keys = np.unique(np.column_stack([ancestors[0].astype(np.uint64), *words]), axis=0, return_inverse=True)
+    joined = joined_faces(cut.mesh, keys.reshape(-1))
+    _, first = np.unique(joined, return_index=True)
+    for place, index in enumerate(group):
+        parents[index] = (ancestors[0][first] if place == 0 else np.arange(len(first))).astype(np.int32)
+        bits[index] = words[place][first]
+    return cut._replace(
+        mesh=join_faces(cut.mesh, joined), parents=parents[group[-1]], bits=bits[group[-1]], family=None
     )
 
 
@@ -144,27 +172,43 @@ class _Limit:
         return mesh.first_faces(n), cropped, bits[:n]
 
 
+def _of_layers(mesh: Mesh, network: Network) -> Mesh:
+    """The mesh with edges labelled by the user's layers and their units in place of stages and their coordinates."""
+    if all(stage.layer == i and np.array_equal(stage.layer_unit, np.arange(stage.n_units)) for i, stage in enumerate(network.stages)):
+        return mesh
+    labels = mesh.edge_labels.copy()
+    for index, stage in enumerate(network.stages):
+        of_stage = mesh.edge_labels[:, 0] == index
+        labels[of_stage, 0] = stage.layer
+        labels[of_stage, 1] = stage.layer_unit[mesh.edge_labels[of_stage, 1]]
+    return replace(mesh, edge_labels=labels)
+
+
 def _tolerance(stage: Stage, reach: float, noise: float) -> tuple[Float64[np.ndarray, " n"], float]:
     """Each unit's tolerance, for inputs of norm up to `reach` that carry errors as of values of norm `noise`; and the
     outputs' noise.
     """
-    norms = np.linalg.norm(stage.affine.weight, axis=1)
+    norms = stage.affine.row_norms()
     scale = norms * reach + np.abs(stage.affine.bias)
     inherited = norms * noise
     steepest = max(1.0, float(np.abs(stage.slopes).max(initial=0.0)))
     spread = np.linalg.norm(_INHERITED * scale + inherited) / np.sqrt(max(1, len(norms)))
-    return TOLERANCE * (scale + inherited), steepest * float(spread)
+    tolerance = np.where(stage.carried, np.inf, TOLERANCE * (scale + inherited))
+    return tolerance, steepest * float(spread)
 
 
-def _next_values(values: Values, stage: Stage, affine: Affine, cut: Subdivision) -> tuple[Values, float]:
+def _next_values(values: Values, stage: Stage, affine: AffineMap, cut: Subdivision, threads: int) -> tuple[Values, float]:
     """Values of the next stage, and a bound of the norm of its inputs over the domain.
 
     On each face |h| <= max(1, |slope|) |y|, and |y| is convex there, so its maximum is at a vertex that is older than
     the face's cut. The matrix product is needed at these older vertices only.
     """
-    y = values.older
     steepest = max(1.0, float(np.abs(stage.slopes).max(initial=0.0)))
+    y = values.older
     reach = float(np.sqrt(np.einsum("ij,ij->i", y, y).max())) * steepest
+    if affine.columns is None:
+        y = Values(y, cut.births).at_all_vertices(threads).older
+        return Values(affine(stage.activate(y))), reach
     return Values(affine(stage.activate(y)), cut.births, affine.columns, cut.family), reach
 
 
@@ -174,19 +218,20 @@ def _cut_by_stage(
     units: Units,
     closeness: float,
     threads: int,
-    following: Affine | None,
+    following: AffineMap | None,
     limit: _Limit,
     watch: Watch,
 ) -> tuple[Values, Subdivision]:
     """Cut the mesh by one stage's units; returns the values at the vertices that are older than the cut, too."""
-    if following is not None:  # every vertex is older than the next stage's births
+    if following is not None or values.parents is None:  # every vertex is older than the next stage's births
         values = values.at_all_vertices(threads)
     keep_births = following is not None
+    with_kinks = following is not None and following.columns is not None
     bits = np.zeros((mesh.n_faces, n_words(len(units.slopes))), dtype=np.uint64)
     if mesh.n_faces > 1 or len(units.slopes) <= _MANY_UNITS:
         crossings = find_crossings(mesh, values, units.tolerance, bits, threads, watch)
         mesh, crossings, bits = limit.crop(mesh, crossings, bits)
-        return values, subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, True, watch)
+        return values, subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, with_kinks, watch)
     first = np.arange(len(units.slopes)) < _FIRST_CUT
     crossings = find_crossings(mesh, values, np.where(first, units.tolerance, np.inf), bits, threads, watch)
     coarse = subdivide(mesh, crossings, bits, units, closeness, threads, True, False, watch)
@@ -194,5 +239,5 @@ def _cut_by_stage(
     mesh, bits = coarse.mesh, coarse.bits
     crossings = find_crossings(mesh, values, np.where(first, np.inf, units.tolerance), bits, threads, watch)
     mesh, crossings, bits = limit.crop(mesh, crossings, bits)
-    cut = subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, True, watch)
+    cut = subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, with_kinks, watch)
     return values, cut._replace(parents=coarse.parents[cut.parents])

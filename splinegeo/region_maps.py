@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from splinegeo._bits import unpack
+
 if TYPE_CHECKING:
-    from splinegeo.network import Affine, Network
+    from splinegeo.network import AffineMap, Network
     from splinegeo.partition import Partition
 
 _STREAM_BYTES = 1 << 26
@@ -20,8 +22,7 @@ def unit_slopes(
 ) -> Float64[np.ndarray, "n units"]:
     """Slope of each unit of a stage, for faces of that stage: 1 where the unit is active, else its slope below zero."""
     slopes = partition.network.stages[stage].slopes
-    words = np.ascontiguousarray(partition.bits[stage][faces])
-    active = np.unpackbits(words.view(np.uint8).reshape(len(words), -1), axis=1, count=len(slopes), bitorder="little")
+    active = unpack(partition.bits[stage][faces], len(slopes))
     if not slopes.any():
         return active.astype(np.float64)
     return np.where(active, 1.0, slopes)
@@ -66,7 +67,7 @@ def _descend(
         yield from _descend(partition, stage + 1, a, b, child_maps)
 
 
-def first_affine(network: "Network") -> "Affine":
+def first_affine(network: "Network") -> "AffineMap":
     """The affine map of the first stage, or of the output where there is no stage."""
     return network.stages[0].affine if network.stages else network.output
 
@@ -130,7 +131,7 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
     return norms
 
 
-def isometry(affine: "Affine") -> Callable[[Float64[np.ndarray, "n units"]], Float64[np.ndarray, "n m"]]:
+def isometry(affine: "AffineMap") -> Callable[[Float64[np.ndarray, "n units"]], Float64[np.ndarray, "n m"]]:
     """A function of rows u whose values have the inner products of u W, in as few dimensions as is cheap."""
     if affine.columns is None:
         return affine.transpose

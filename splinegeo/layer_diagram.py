@@ -1,0 +1,104 @@
+"""The power diagrams of one layer: by which its patterns divide each face that the layers before it left (DESIGN,
+section 1: deep networks).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from splinegeo._chunks import running_sum
+from splinegeo.prefix_maps import face_count, walk_stages
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+    from splinegeo.slice import Slice
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDiagram:
+    """One power diagram on the slice for each face before a layer; its sites are the faces that the layer cut from it.
+
+    The sum of the layer's outputs is an affine function on each of its faces. Where all its units are convex, the sum
+    is on each face before the layer the greatest of these functions: that is the power diagram.
+    """
+
+    plane: "Slice"
+    stages: range
+    """Stages of the layer: one, or the rounds of a max pooling."""
+    parents: Int64[np.ndarray, " F"]
+    """The face before the layer that each of its faces lies in; not decreasing."""
+    n_parents: int
+    slice_maps: Float64[np.ndarray, "F 3"]
+    """The sum of the layer's outputs on each face: slice_maps[:, :2] @ t + slice_maps[:, 2]."""
+    concave_units: int
+    """Number of units with a slope above 1: the diagram tells the faces apart only if there are none."""
+
+    @property
+    def applies(self) -> bool:
+        """Whether all units are convex, so that each face is its site's power cell."""
+        return self.concave_units == 0
+
+    @property
+    def n_faces(self) -> int:
+        """Number of faces F after the layer."""
+        return len(self.parents)
+
+    @property
+    def slice_centroids(self) -> Float64[np.ndarray, "F 2"]:
+        """Centroids restricted to the slice, μˢ = U (μ − o), in slice coordinates; μ as `prefix_centroids` gives them."""
+        return self.slice_maps[:, :2] - self.plane.basis @ self.plane.origin
+
+    @property
+    def slice_radii(self) -> Float64[np.ndarray, " F"]:
+        """Radii restricted to the slice, τˢ = τ − ‖μ − o‖² + ‖μˢ‖², in squared input-space units."""
+        centroids = self.slice_centroids
+        squares = np.einsum("nd,nd->n", centroids, centroids)
+        return 2 * self.slice_maps[:, 2] - float(self.plane.origin @ self.plane.origin) + squares
+
+    @property
+    def family_start(self) -> Int64[np.ndarray, "P+1"]:
+        """The faces cut from face p before the layer are family_start[p] .. family_start[p + 1] - 1."""
+        return running_sum(np.bincount(self.parents, minlength=self.n_parents))
+
+
+def layer_diagrams(partition: "Partition") -> tuple[LayerDiagram, ...]:
+    """The power diagrams of all layers, in the order of the layers, from one walk over the stages in bounded memory."""
+    layers = layer_stages(partition)
+    last_stages = {stages[-1] for stages in layers}
+    sums = {stage: np.empty((face_count(partition, stage + 1), 3)) for stage in last_stages}
+    for block in walk_stages(partition):
+        if block.stage in sums:
+            outputs = np.einsum("pkn,pn->pk", block.maps[block.parents], block.slopes, optimize=True)
+            sums[block.stage][block.faces] = outputs
+    return tuple(
+        LayerDiagram(
+            plane=partition.plane,
+            stages=stages,
+            parents=_parents_before(partition, stages),
+            n_parents=face_count(partition, stages[0]),
+            slice_maps=sums[stages[-1]],
+            concave_units=sum(int((partition.network.stages[i].slopes > 1).sum()) for i in stages),
+        )
+        for stages in layers
+    )
+
+
+def layer_stages(partition: "Partition") -> tuple[range, ...]:
+    """The runs of stages that each make one layer: the rounds of a max pooling together, every other stage alone."""
+    groups = {group[0]: group for group in partition.network.groups}
+    layers = []
+    stage = 0
+    while stage < len(partition.network.stages):
+        stages = groups.get(stage, range(stage, stage + 1))
+        layers.append(stages)
+        stage = stages[-1] + 1
+    return tuple(layers)
+
+
+def _parents_before(partition: "Partition", stages: range) -> Int64[np.ndarray, " F"]:
+    parents = partition.parents[stages[-1]].astype(np.int64)
+    for stage in reversed(stages[:-1]):
+        parents = partition.parents[stage][parents].astype(np.int64)
+    return parents

@@ -1,0 +1,198 @@
+"""A continuous piecewise affine network as a chain of stages, and the activation pattern of its layers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Integer
+
+from splinegeo.affine import AffineMap
+from splinegeo.errors import ShapeError
+from splinegeo.max_pooling import Tournament
+
+_BLOCK_BYTES = 1 << 27
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A piecewise linear layer of the network as its user wrote it."""
+
+    path: str
+    """Where it is: the module's name, such as "features.3", or for a function that of the module that calls it, and its own.
+
+    A second use has "#2" appended.
+    """
+    kind: str
+    """The module's class, such as "ReLU" or "MaxPool2d"; for a function that of the module which does the same."""
+    shape: tuple[int, ...]
+    """Shape of its units for one sample."""
+    tournament: Tournament | None = None
+    """For a layer that takes maxima: its comparisons. Each unit is then one maximum."""
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """An affine map to n coordinates y, each then multiplied by its slope where y <= 0 (ReLU: 0) and by 1 where y > 0.
+
+    A carried coordinate has slope 1: it hands on a value that a later stage needs, and is never cut. The others are the units'
+    two-piece parts: one for a ReLU, two for a Hardtanh, the comparisons of one round for max pooling.
+    """
+
+    affine: AffineMap
+    slopes: Float64[np.ndarray, " n"]
+    carried: Bool[np.ndarray, " n"] = field(default=None)  # type: ignore[assignment]
+    """Which coordinates are carried; default: none."""
+    layer: int = -1
+    """Index of the layer whose units are cut; default: a layer of its own."""
+    layer_unit: Int64[np.ndarray, " n"] = field(default=None)  # type: ignore[assignment]
+    """The layer's unit, flattened, that each coordinate belongs to; -1 for carried ones; default: unit i for coordinate i."""
+
+    def __post_init__(self) -> None:
+        if self.carried is None:
+            object.__setattr__(self, "carried", np.zeros(len(self.slopes), dtype=bool))
+        if self.layer_unit is None:
+            object.__setattr__(self, "layer_unit", np.arange(len(self.slopes)))
+
+    @property
+    def n_units(self) -> int:
+        """Number of coordinates n, carried ones included."""
+        return len(self.slopes)
+
+    def activate(self, y: Float64[np.ndarray, "... n"]) -> Float64[np.ndarray, "... n"]:
+        """The stage's outputs."""
+        return np.where(y > 0, y, self.slopes * y)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A continuous piecewise affine network: stages, and the affine map that follows the last of them."""
+
+    stages: tuple[Stage, ...]
+    output: AffineMap
+    input_shape: tuple[int, ...] = ()
+    """Shape of one input; default: (d,)."""
+    layers: tuple[Layer, ...] = ()
+    """The piecewise linear layers in the order of the stages; default: one for each stage."""
+
+    def __post_init__(self) -> None:
+        if not self.input_shape:
+            object.__setattr__(self, "input_shape", (self.n_inputs,))
+        if not self.layers:
+            stages = tuple(Stage(s.affine, s.slopes, s.carried, i, s.layer_unit) for i, s in enumerate(self.stages))
+            layers = (Layer(f"stage {i}", "two-piece", (int(s.layer_unit.max(initial=-1)) + 1,)) for i, s in enumerate(stages))
+            object.__setattr__(self, "stages", stages)
+            object.__setattr__(self, "layers", tuple(layers))
+
+    @property
+    def n_inputs(self) -> int:
+        """Dimension d of the flattened input."""
+        return (self.stages[0].affine if self.stages else self.output).n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs C, flattened."""
+        return self.output.n_outputs
+
+    def __call__(self, x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n C"]:
+        """The network's outputs at flattened inputs, in float64. Raises `ShapeError`."""
+        outputs = np.empty((len(x), self.n_outputs))
+        for block in self._blocks(x):
+            h = x[block]
+            for stage in self.stages:
+                h = stage.activate(stage.affine(h))
+            outputs[block] = self.output(h)
+        return outputs
+
+    def patterns(self, x: Float64[np.ndarray, "n d"]) -> list[Integer[np.ndarray, "n units"]]:
+        """The activation pattern at flattened inputs: for each layer the piece of each unit, see `pieces`. Raises `ShapeError`."""
+        blocks = []
+        for block in self._blocks(x):
+            h, active = x[block], []
+            for stage in self.stages:
+                y = stage.affine(h)
+                active.append(y > 0)
+                h = stage.activate(y)
+            blocks.append(self.pieces(active))
+        if not blocks:
+            return self.pieces([np.zeros((0, stage.n_units), dtype=bool) for stage in self.stages])
+        return [np.concatenate(of_layer) for of_layer in zip(*blocks, strict=True)]
+
+    def pieces(self, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]) -> list[Integer[np.ndarray, "n units"]]:
+        """The piece of each layer's units, from which coordinates of each stage are positive: int8 (n, units), one array a layer.
+
+        0 or 1 for units with two pieces, 0 to 2 from below for those with two bounds; for a maximum the place of the winner within
+        its window, in row-major order, ties to the first (a wider type where windows have more than 128 places).
+        """
+        pieces: list[Integer[np.ndarray, "n units"]] = []
+        for layer, stages, parts in zip(self.layers, self._stages_of_layers, self._parts_of_units, strict=True):
+            bits = [active[i][:, self._cut[i]] for i in stages]
+            if layer.tournament is not None:
+                pieces.append(layer.tournament.winners(bits))
+            elif parts is None:
+                pieces.append(bits[0].astype(np.int8))
+            else:
+                order, starts = parts
+                pieces.append(np.add.reduceat(bits[0][:, order], starts, axis=1, dtype=np.int8))
+        return pieces
+
+    @property
+    def groups(self) -> tuple[range, ...]:
+        """The runs of stages, as indices, that together make one layer: the rounds of each max pooling with several."""
+        return tuple(stages for stages in self._stages_of_layers if len(stages) > 1)
+
+    def canonical(
+        self, group: range, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]
+    ) -> list[Bool[np.ndarray, "n units_of_stage"]]:
+        """Active bits of a group's stages with those of carried coordinates, and of comparisons no winner took part in, set to 0.
+
+        Two points with equal bits before the group lie in one piece of its layer iff their canonical bits are equal.
+        """
+        tournament = self.layers[self.stages[group[0]].layer].tournament
+        if tournament is None:
+            raise ValueError(f"stages {group} are no group: choose one of Network.groups")
+        bits = tournament.canonical([part[:, self._cut[i]] for i, part in zip(group, active, strict=True)])
+        canonical = [np.zeros(part.shape, dtype=bool) for part in active]
+        for i, part, kept in zip(group, canonical, bits, strict=True):
+            part[:, self._cut[i]] = kept
+        return canonical
+
+    @cached_property
+    def _cut(self) -> tuple[slice | Int64[np.ndarray, " cut"], ...]:
+        """The cut coordinates of each stage, as a slice where they come first."""
+        cuts: list[slice | Int64[np.ndarray, " cut"]] = []
+        for stage in self.stages:
+            cut = np.flatnonzero(~stage.carried)
+            cuts.append(slice(len(cut)) if not stage.carried[: len(cut)].any() else cut)
+        return tuple(cuts)
+
+    @cached_property
+    def _stages_of_layers(self) -> tuple[range, ...]:
+        of_stage = np.array([stage.layer for stage in self.stages], dtype=np.int64)
+        starts = np.searchsorted(of_stage, np.arange(len(self.layers) + 1))
+        return tuple(range(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True))
+
+    @cached_property
+    def _parts_of_units(self) -> tuple[tuple[Int64[np.ndarray, " cut"], Int64[np.ndarray, " units"]] | None, ...]:
+        """For each layer: its cut coordinates ordered by unit, and where each unit's begin; None where coordinate i is unit i."""
+        parts: list[tuple[np.ndarray, np.ndarray] | None] = []
+        for layer, stages in zip(self.layers, self._stages_of_layers, strict=True):
+            units = self.stages[stages[0]].layer_unit[self._cut[stages[0]]]
+            order = np.argsort(units, kind="stable")
+            starts = np.searchsorted(units[order], np.arange(layer.n_units))
+            parts.append(None if np.array_equal(units, np.arange(layer.n_units)) else (order, starts))
+        return tuple(parts)
+
+    def _blocks(self, x: Float64[np.ndarray, "n d"]) -> Iterator[slice]:
+        if x.ndim != 2 or x.shape[1] != self.n_inputs:
+            raise ShapeError(f"inputs must be flattened, (n, {self.n_inputs}), but have the shape {x.shape}")
+        widest = max([self.n_inputs, self.n_outputs, *(stage.n_units for stage in self.stages)])
+        step = max(1, _BLOCK_BYTES // (8 * widest))
+        for begin in range(0, len(x), step):
+            yield slice(begin, begin + step)

@@ -1,0 +1,124 @@
+"""Statistics of regions: area, corners, neighbours, in-radius, and counts by stage."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numpy.typing import ArrayLike
+
+from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._polygon_measures import count_turns, inscribed_radii
+from splinegeo.selection import corner_places
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+# A vertex within this share of the domain's diameter of the line through its neighbours is no corner: the rounding of
+# its coordinates.
+_STRAIGHT = 2.0**-46
+
+
+class Spread(NamedTuple):
+    """Least, median, mean and greatest value of a quantity."""
+
+    least: float
+    median: float
+    mean: float
+    greatest: float
+
+
+@dataclass(frozen=True, eq=False)
+class RegionStatistics:
+    """Measures of n regions on a slice, one entry a region, and counts by stage, one entry a stage."""
+
+    regions: Int64[np.ndarray, " n"]
+    areas: Float64[np.ndarray, " n"]
+    """In squared input-space units."""
+    n_corners: Int64[np.ndarray, " n"]
+    """Corners of each polygon: vertices at which its border turns."""
+    n_neighbours: Int64[np.ndarray, " n"]
+    """Edges with another region on their other side."""
+    in_radii: Float64[np.ndarray, " n"]
+    """Radius of the largest circle inside each region."""
+    faces_by_stage: Int64[np.ndarray, " stages"]
+    """After each stage: how many faces of the mesh hold the regions. All regions: the number of faces after the stage."""
+    edges_by_stage: Int64[np.ndarray, " stages"]
+    """Edges of the regions on zero sets of each stage's units; an edge between two of them counts once."""
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    @property
+    def total_area(self) -> float:
+        """Area of all the regions together."""
+        return float(self.areas.sum())
+
+    def spread(self, quantity: str) -> Spread:
+        """Least, median, mean and greatest of "areas", "n_corners", "n_neighbours" or "in_radii"; NaN without regions."""
+        if quantity not in _QUANTITIES:
+            raise ValueError(f"quantity must be one of {', '.join(_QUANTITIES)}, not {quantity!r}")
+        values = getattr(self, quantity)
+        if not len(values):
+            return Spread(*[float("nan")] * 4)
+        return Spread(*(float(measure(values)) for measure in (np.min, np.median, np.mean, np.max)))
+
+    def __str__(self) -> str:
+        lines = [f"{len(self)} regions of total area {self.total_area:.6g}"]
+        lines.append(f"{'':14}{'least':>11}{'median':>11}{'mean':>11}{'greatest':>11}")
+        for quantity, title in _QUANTITIES.items():
+            lines.append(f"{title:14}" + "".join(f"{value:>11.4g}" for value in self.spread(quantity)))
+        for title, counts in (("faces", self.faces_by_stage), ("edges", self.edges_by_stage)):
+            lines.append(f"{title + ' by stage':14}" + "".join(f"{count:>11}" for count in counts))
+        return "\n".join(lines)
+
+
+_QUANTITIES = {"areas": "area", "n_corners": "corners", "n_neighbours": "neighbours", "in_radii": "in-radius"}
+
+
+def region_statistics(partition: "Partition", regions: ArrayLike | None = None) -> RegionStatistics:
+    """Statistics of some regions (ids or a mask; default: all). Raises `IndexError` for regions that do not exist."""
+    chosen = partition._check_regions(regions)
+    if chosen is None:
+        chosen = np.arange(partition.n_regions)
+    mesh = partition.mesh
+    n_corners = np.empty(len(chosen), dtype=np.int64)
+    straight = _STRAIGHT * float(np.ptp(partition.domain, axis=0).max())
+    count_turns(
+        mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, mesh.edge_labels, chosen, straight, n_corners
+    )
+    edges = np.unique(mesh.sides[corner_places(mesh.offsets, chosen)] >> 1)
+    stages = mesh.edge_labels[edges, 0]
+    n_stages = len(partition.network.stages)
+    return RegionStatistics(
+        regions=chosen,
+        areas=partition.areas[chosen],
+        n_corners=n_corners,
+        n_neighbours=_count_neighbours(partition)[chosen],
+        in_radii=in_radii(partition, chosen),
+        faces_by_stage=np.array([len(np.unique(faces[chosen])) for faces in partition.ancestors], dtype=np.int64),
+        edges_by_stage=np.bincount(stages[stages >= 0], minlength=n_stages),
+    )
+
+
+def in_radii(partition: "Partition", regions: ArrayLike | None = None) -> Float64[np.ndarray, " n"]:
+    """Radius of the largest circle inside each region (default: all), in input-space units."""
+    chosen = partition._check_regions(regions)
+    if chosen is None:
+        chosen = np.arange(partition.n_regions)
+    mesh = partition.mesh
+    radii = np.empty(len(chosen))
+    threads = os.cpu_count() or 1
+    run_chunks(
+        lambda a, b: inscribed_radii(mesh.vertices, mesh.offsets, mesh.corners, chosen, a, b, radii),
+        chunk_bounds(running_sum(np.diff(mesh.offsets)[chosen]), threads),
+        threads,
+    )
+    return radii
+
+
+def _count_neighbours(partition: "Partition") -> Int64[np.ndarray, " R"]:
+    faces = partition.edge_faces[(partition.edge_faces >= 0).all(axis=1)]
+    return np.bincount(faces.ravel(), minlength=partition.n_regions)
+

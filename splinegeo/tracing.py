@@ -1,0 +1,158 @@
+"""A torch module, copied in float64 and evaluation mode, and the graph of what its forward calls (torch.fx)."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
+
+THE_NETWORK = "(the network itself)"
+_REPARAMETRIZATIONS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A module's forward as a graph of calls. Paths are those in `root`, which holds the module as its only child."""
+
+    root: nn.Module
+    graph: fx.Graph
+
+    def submodule(self, node: fx.Node) -> nn.Module:
+        """The module that a call_module node calls."""
+        return self.root.get_submodule(str(node.target))
+
+    def constant(self, node: fx.Node) -> Any:
+        """What a get_attr node reads."""
+        owner, _, name = str(node.target).rpartition(".")
+        return getattr(self.root.get_submodule(owner), name)
+
+    def path(self, node: fx.Node) -> str:
+        """Path in the user's module of the module that a node calls, or of the one whose forward makes the call."""
+        if node.op in ("call_module", "get_attr"):
+            return _without_root(str(node.target))
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        return _without_root(stack[-1][0]) if stack else THE_NETWORK
+
+
+def trace(model: nn.Module) -> Trace:
+    """Trace the forward of a module made by `float64_copy`. Raises `UnsupportedModuleError` where it cannot be traced."""
+    root = _Root(model)
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(root)
+    except Exception as error:  # a forward may raise anything when it is given symbols in place of numbers
+        path = _without_root(tracer.failed) if tracer.failed else THE_NETWORK
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnsupportedModuleError(
+            f"the forward of layer '{path}' cannot be traced into a fixed graph of torch calls ({reason}): "
+            "write it without control flow or item assignment that depends on the input's values"
+        ) from error
+    return Trace(root, graph)
+
+
+class _Root(nn.Module):
+    """Holds the model: its forward then runs with its own default arguments, and a bare layer is traced like any other."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Any:
+        return self.model(x)
+
+
+class _Tracer(fx.Tracer):
+    """torch.fx's tracer, which remembers the innermost module whose forward failed."""
+
+    failed: str | None = None
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.failed is None:
+                self.failed = self.path_of_module(m)
+            raise
+
+
+def _without_root(path: str) -> str:
+    return path.removeprefix("model").removeprefix(".") or THE_NETWORK
+
+
+def float64_copy(model: nn.Module) -> nn.Module:
+    """A copy on the CPU in float64 and evaluation mode, without gradients; the model itself is left alone.
+
+    Weight and spectral norms, pruning and other parametrizations are replaced by the weights that they give now. Raises
+    `UnsupportedModuleError` for forward hooks, which may change what a module computes, and `InvalidNetworkError` for parameters
+    that are not initialised or not real.
+    """
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
+    model = getattr(model, "_orig_mod", model)  # torch.compile keeps the module there
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedModuleError("the network is a TorchScript module, which cannot be traced: give the module it was made from")
+    memo: dict[int, Any] = {}
+    for path, module in model.named_modules():
+        _refuse_hooks(module, path or THE_NETWORK)
+        for tensor in _tensors(module):
+            if isinstance(tensor, UninitializedParameter):
+                raise InvalidNetworkError(f"layer '{path}' is lazy and has no weights yet: run the network once")
+            if tensor.is_complex():
+                raise InvalidNetworkError(f"layer '{path or THE_NETWORK}' has complex weights: only real ones can be read")
+            memo.setdefault(id(tensor), _in_float64(tensor))
+    try:
+        duplicate = copy.deepcopy(model, memo)
+    except Exception as error:  # a module may hold anything: files, locks, generators
+        raise InvalidNetworkError(f"the network cannot be copied: {error}") from error
+    for module in duplicate.modules():
+        module.training = False
+    for module in list(duplicate.modules()):
+        _resolve(module)
+    return duplicate.requires_grad_(False)
+
+
+def _in_float64(tensor: Tensor) -> Tensor:
+    dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
+    duplicate = tensor.detach().to("cpu", dtype, copy=True)
+    return nn.Parameter(duplicate, requires_grad=False) if isinstance(tensor, nn.Parameter) else duplicate
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Its parameters and buffers, and tensors that are plain attributes, as old-style weight norms keep them."""
+    held = chain(module._parameters.values(), module._buffers.values(), vars(module).values())
+    return (tensor for tensor in held if isinstance(tensor, Tensor))
+
+
+def _refuse_hooks(module: nn.Module, path: str) -> None:
+    hooks = [
+        *module._forward_hooks.values(),
+        *(hook for hook in module._forward_pre_hooks.values() if not isinstance(hook, _REPARAMETRIZATIONS)),
+    ]
+    if hooks and not any(isinstance(tensor, UninitializedParameter) for tensor in _tensors(module)):
+        raise UnsupportedModuleError(
+            f"layer '{path}' has a forward hook, which may change what it computes: remove it (handle.remove()) before reading the network"
+        )
+    if "forward" in vars(module):
+        raise UnsupportedModuleError(f"layer '{path}' has a forward of its own set on the object: define it in a class instead")
+
+
+def _resolve(module: nn.Module) -> None:
+    if parametrize.is_parametrized(module):
+        for name in list(module.parametrizations):  # type: ignore[arg-type, union-attr]
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm):
+            remove_weight_norm(module, hook.name)
+        elif isinstance(hook, SpectralNorm):
+            remove_spectral_norm(module, hook.name)
+        elif isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)
