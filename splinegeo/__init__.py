@@ -22,6 +22,6 @@ from splinegeo.linear_regions import LinearRegions
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
-from splinegeo.refine import enumerate_regions
+from splinegeo.refine import enumerate_regions, iterate_regions
 from splinegeo.slice import Box, Slice
 from splinegeo.storage import load_partition

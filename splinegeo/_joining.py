@@ -1,4 +1,6 @@
-"""Neighbouring faces joined: the comparisons of a max pooling layer that its winners do not depend on are no boundaries."""
+"""Neighbouring faces joined: the comparisons of a max pooling layer that its winners do not depend on are no
+boundaries.
+"""
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -11,7 +13,9 @@ from splinegeo.mesh import Mesh
 
 
 def joined_faces(mesh: Mesh, keys: Int64[np.ndarray, " F"]) -> Int64[np.ndarray, " F"]:
-    """For each face, the number of the face that it becomes when neighbours with equal keys are joined, in their order."""
+    """For each face, the number of the face that it becomes when neighbours with equal keys are joined, in their
+    order.
+    """
     pairs = mesh.edge_faces[(mesh.edge_faces >= 0).all(axis=1)]
     pairs = pairs[keys[pairs[:, 0]] == keys[pairs[:, 1]]]
     graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(mesh.n_faces,) * 2)
@@ -63,7 +67,9 @@ def _follow_loops(
     new_corners: Int32[np.ndarray, " H'"],
     new_sides: Int32[np.ndarray, " H'"],
 ) -> None:
-    """Walk around each joined face along kept edges: at the end of one, turn about its vertex past the edges that fall."""
+    """Walk around each joined face along kept edges: at the end of one, turn about its vertex past the edges that
+    fall.
+    """
     started = np.zeros(new_offsets.shape[0] - 1, dtype=np.bool_)
     for first in range(corners.shape[0]):
         face = joined[face_of_corner[first]]

@@ -34,14 +34,16 @@ def flip_gains(
     map_of_row: np.ndarray,
     slopes: np.ndarray,
     slopes_below: np.ndarray,
+    begin: int,
+    end: int,
     gains: np.ndarray,
     squared_norms: np.ndarray,
 ) -> None:
-    """For each point, in the face of its row: the most that the other piece of one unit would add to the sum of the
-    stage's outputs, and the squared norm of these outputs.
+    """For points begin..end, each in the face of its row: the most that the other piece of one unit would add to the
+    sum of the stage's outputs, and the squared norm of these outputs.
     """
     n_units = slopes.shape[1]
-    for p in range(points.shape[0]):
+    for p in range(begin, end):
         x, y = points[p, 0], points[p, 1]
         row = rows[p]
         of_units = maps[map_of_row[row]]

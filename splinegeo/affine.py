@@ -51,7 +51,7 @@ class AffineMap(Protocol):
         """Euclidean norms of the rows of W, at least to a factor of 2; exactly 0 for a row of zeros."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Affine:
     """A dense affine map h -> h Wᵀ + b."""
 
@@ -94,7 +94,7 @@ class Affine:
         return Affine(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TorchAffine:
     """An affine map that a torch function of one float64 vector carries out: for matrices too large to hold.
 
@@ -181,7 +181,9 @@ class TorchAffine:
 
     def _batched(self, apply: Callable[[Tensor], Tensor], rows: Rows, width: int, out_width: int) -> Rows:
         if rows.shape[-1] != width:
-            raise ShapeError(f"the affine map takes vectors of {width} numbers, but the array has the shape {rows.shape}")
+            raise ShapeError(
+                f"the affine map takes vectors of {width} numbers, but the array has the shape {rows.shape}"
+            )
         # torch warns of arrays that it may not write to, such as broadcast ones.
         flat = np.require(rows.reshape(-1, width), np.float64, ["C", "W"])
         results = np.empty((len(flat), out_width))

@@ -24,7 +24,8 @@ class FacePoints(NamedTuple):
 
 
 def corners_and_centres(partition: "Partition", stage: int, n_faces: int) -> FacePoints:
-    """The corners of each face after a stage, then their mean, in slice coordinates; also the ends of its neighbours' edges.
+    """The corners of each face after a stage, then their mean, in slice coordinates; where an edge meets several
+    neighbours, their corners too.
 
     A face is convex, so an affine function that is not negative at these corners is not negative on the face.
     """
@@ -49,9 +50,7 @@ def corners_and_centres(partition: "Partition", stage: int, n_faces: int) -> Fac
     return _with_centres(faces, mesh.vertices[vertices], n_faces)
 
 
-def _with_centres(
-    faces: Int64[np.ndarray, " n"], corners: Float64[np.ndarray, "n 2"], n_faces: int
-) -> FacePoints:
+def _with_centres(faces: Int64[np.ndarray, " n"], corners: Float64[np.ndarray, "n 2"], n_faces: int) -> FacePoints:
     counts = np.bincount(faces, minlength=n_faces)
     occupied = np.nonzero(counts)[0]
     centres = np.add.reduceat(corners, running_sum(counts[occupied])[:-1]) / counts[occupied, None]

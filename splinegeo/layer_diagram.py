@@ -2,14 +2,17 @@
 section 1: deep networks).
 """
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from splinegeo._chunks import running_sum
-from splinegeo.prefix_maps import face_count, walk_stages
+from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._sibling_cells import greatest_siblings
+from splinegeo.prefix_maps import StageBlock, face_count, walk_stages
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -47,7 +50,7 @@ class LayerDiagram:
 
     @property
     def slice_centroids(self) -> Float64[np.ndarray, "F 2"]:
-        """Centroids restricted to the slice, μˢ = U (μ − o), in slice coordinates; μ as `prefix_centroids` gives them."""
+        """Centroids restricted to the slice, μˢ = U (μ − o), in slice coordinates; μ as of `prefix_centroids`."""
         return self.slice_maps[:, :2] - self.plane.basis @ self.plane.origin
 
     @property
@@ -62,16 +65,37 @@ class LayerDiagram:
         """The faces cut from face p before the layer are family_start[p] .. family_start[p + 1] - 1."""
         return running_sum(np.bincount(self.parents, minlength=self.n_parents))
 
+    def nearest_sites(
+        self, points: Float64[np.ndarray, "n 2"], parents: Int64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        """For points inside given faces before the layer: the face whose site has the smallest power distance, and the
+        value of its function there, the greatest one.
+        """
+        start = self.family_start
+        faces, values = np.empty(len(points), dtype=np.int64), np.empty(len(points))
+        run_chunks(
+            lambda a, b: greatest_siblings(points, parents, start, self.slice_maps, a, b, faces, values),
+            chunk_bounds(running_sum(np.diff(start)[parents]), all_threads()),
+            all_threads(),
+        )
+        return faces, values
 
-def layer_diagrams(partition: "Partition") -> tuple[LayerDiagram, ...]:
-    """The power diagrams of all layers, in the order of the layers, from one walk over the stages in bounded memory."""
+
+def layer_diagrams(
+    partition: "Partition", visit: Callable[[StageBlock], None] | None = None
+) -> tuple[LayerDiagram, ...]:
+    """The power diagrams of all layers, in the order of the layers, from one walk over the stages in bounded memory.
+
+    `visit` is called for each block of the walk: what else is wanted of the blocks costs no second walk then.
+    """
     layers = layer_stages(partition)
     last_stages = {stages[-1] for stages in layers}
     sums = {stage: np.empty((face_count(partition, stage + 1), 3)) for stage in last_stages}
     for block in walk_stages(partition):
         if block.stage in sums:
-            outputs = np.einsum("pkn,pn->pk", block.maps[block.parents], block.slopes, optimize=True)
-            sums[block.stage][block.faces] = outputs
+            sums[block.stage][block.faces] = block.outputs.sum(axis=2)
+        if visit is not None:
+            visit(block)
     return tuple(
         LayerDiagram(
             plane=partition.plane,
@@ -102,3 +126,8 @@ def _parents_before(partition: "Partition", stages: range) -> Int64[np.ndarray, 
     for stage in reversed(stages[:-1]):
         parents = partition.parents[stage][parents].astype(np.int64)
     return parents
+
+
+def all_threads() -> int:
+    """Number of processors."""
+    return os.cpu_count() or 1

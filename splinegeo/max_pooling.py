@@ -13,7 +13,7 @@ Windows = Int64[np.ndarray, "w k"]
 Bits = Bool[np.ndarray, "n comparisons"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Matches:
     """One round: slot i of the next round receives candidate first[i], unless its comparison finds another one greater."""
 
@@ -26,7 +26,7 @@ class Matches:
     """Window of each comparison."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tournament:
     """The rounds that find the maximum of each of several windows; ties go to the earlier place, as in torch."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64
+from jaxtyping import Bool, Float64, Int32, Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,27 +73,34 @@ class Mesh:
         shift[thick] = moment[thick] / (3 * doubled_area[thick, None])
         return mean + shift
 
-    def first_faces(self, n: int) -> "Mesh":
-        """The mesh of the first n faces alone, with all vertices."""
-        end = self.offsets[n]
+    def faces(self, begin: int, end: int) -> "Mesh":
+        """The mesh of the faces begin..end alone, with all vertices."""
+        half_edges = slice(self.offsets[begin], self.offsets[end])
         kept = np.zeros(len(self.edges), dtype=bool)
-        kept[self.sides[:end] >> 1] = True
+        kept[self.sides[half_edges] >> 1] = True
         new_edge = (np.cumsum(kept) - 1).astype(np.int32)
         edge_faces = self.edge_faces[kept]
+        inside = (edge_faces >= begin) & (edge_faces < end)
         return Mesh(
             vertices=self.vertices,
             edges=self.edges[kept],
-            edge_faces=np.where(edge_faces < n, edge_faces, np.int32(-1)),
+            edge_faces=np.where(inside, edge_faces - np.int32(begin), np.int32(-1)),
             edge_labels=self.edge_labels[kept],
-            offsets=self.offsets[: n + 1],
-            corners=self.corners[:end],
-            sides=2 * new_edge[self.sides[:end] >> 1] + (self.sides[:end] & 1),
+            offsets=self.offsets[begin : end + 1] - self.offsets[begin],
+            corners=self.corners[half_edges],
+            sides=2 * new_edge[self.sides[half_edges] >> 1] + (self.sides[half_edges] & 1),
         )
+
+    @property
+    def is_used(self) -> Bool[np.ndarray, " V"]:
+        """Whether each vertex is a corner of a face."""
+        used = np.zeros(len(self.vertices), dtype=bool)
+        used[self.corners] = True
+        return used
 
     def used_vertices(self) -> "Mesh":
         """The same mesh without the vertices that no face has."""
-        used = np.zeros(len(self.vertices), dtype=bool)
-        used[self.corners] = True
+        used = self.is_used
         if used.all():
             return self
         new_vertex = (np.cumsum(used) - 1).astype(np.int32)

@@ -11,8 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from splinegeo.affine import Affine, AffineMap, TorchAffine
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
-from splinegeo.operations import CASTS, is_piecewise, is_row_major
-from splinegeo.program import Calls, calls_of, is_linear, program_for
+from splinegeo.operations import CASTS, is_linear, is_row_major
+from splinegeo.piecewise import is_piecewise
+from splinegeo.program import Calls, calls_of, program_for
 from splinegeo.reading import read_stages
 from splinegeo.stages import Layer, Network, Stage
 from splinegeo.tracing import float64_copy, trace
@@ -56,7 +57,7 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
 def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...]:
     """The shape given, or that which the first Linear layer asks for; flattened where such a layer takes it as a whole only."""
     readers = [node for node in calls.dependent if calls.input in node.all_input_nodes]
-    direct = {calls.trace.submodule(node).in_features for node in readers if is_linear(calls, node)}
+    direct = {calls.trace.submodule(node).in_features for node in readers if is_linear(calls.trace, node)}
     if given is not None:
         shape = tuple(int(n) for n in given)
         if len(readers) == len(direct) == 1 and shape[-1:] != tuple(direct) and prod(shape) in direct:
@@ -67,11 +68,13 @@ def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...
     if not calls.dependent:
         raise InvalidNetworkError("the network holds no linear layer")
     for node in readers:
-        if is_linear(calls, node):
+        if is_linear(calls.trace, node):
             return (calls.trace.submodule(node).in_features,)
     if any(is_piecewise(calls.trace, node) for node in readers):
         name = calls.trace.path(readers[0])
-        raise InvalidNetworkError(f"layer '{name}' comes before any linear layer: its input size is unknown; give input_shape")
+        raise InvalidNetworkError(
+            f"layer '{name}' comes before any linear layer: its input size is unknown; give input_shape"
+        )
     raise InvalidNetworkError("the shape of the network's input is unknown: give input_shape, for instance (3, 32, 32)")
 
 
@@ -83,7 +86,9 @@ def _compare_forward(network: Network, model: nn.Module) -> None:
             expected = model(torch.from_numpy(x).reshape(_CHECK_SAMPLES, *network.input_shape))
     except Exception as error:  # whatever the module's own code raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidNetworkError(f"the network's forward fails on a batch of {_CHECK_SAMPLES} inputs: {reason}") from error
+        raise InvalidNetworkError(
+            f"the network's forward fails on a batch of {_CHECK_SAMPLES} inputs: {reason}"
+        ) from error
     h, largest = x, 1.0
     for stage in network.stages:
         h = stage.activate(stage.affine(h))
@@ -107,7 +112,9 @@ def _compare_forward(network: Network, model: nn.Module) -> None:
 class _KeepFloat64(TorchFunctionMode):
     """Leaves tensors in float64 on the CPU, whatever type or device the module converts them to."""
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if getattr(func, "__name__", "") in CASTS and func is getattr(torch.Tensor, func.__name__, None):
             return args[0]
         return func(*args, **(kwargs or {}))

@@ -16,7 +16,7 @@ from splinegeo.max_pooling import Tournament
 Bound = float | Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Round:
     """One stage of a layer. `split` takes the values so far to the coordinates that are cut at 0 and those kept beside them.
 
@@ -34,7 +34,7 @@ class Round:
     """The values are cut as they are, and nothing is kept."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Nonlinearity:
     """A piecewise linear layer on inputs of one shape: the operand, the rounds in turn, and the shape of the result.
 

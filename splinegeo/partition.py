@@ -122,8 +122,8 @@ class Partition:
     def pattern(self, r: int) -> list[Integer[np.ndarray, " units"]]:
         """Activation pattern of region r: for each layer, the linear piece of each of its units.
 
-        ReLU and the like: 1 for the units that are positive in the region, else 0; for units with two bounds 0 to 2; for a
-        maximum the place of the winner within its window.
+        ReLU and the like: 1 for the units that are positive in the region, else 0; for units with two bounds 0 to 2;
+        for a maximum the place of the winner within its window.
         """
         self._check_region(r)
         active = [

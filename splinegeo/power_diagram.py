@@ -50,15 +50,15 @@ def preactivation_centroids(
     return _centroids(partition, len(chosen), _preactivation_rows(partition, stage, chosen))
 
 
-def preactivation_radii(partition: "Partition", stage: int, faces: ArrayLike | None = None) -> Float64[np.ndarray, " n"]:
-    """Radii ‖μ‖² + 2⟨1, W B + b⟩ of the values before a stage's nonlinearity; arguments as `preactivation_centroids`."""
+def preactivation_radii(
+    partition: "Partition", stage: int, faces: ArrayLike | None = None
+) -> Float64[np.ndarray, " n"]:
+    """Radii ‖μ‖² + 2⟨1, W B + b⟩ of the values before a stage's nonlinearity; see `preactivation_centroids`."""
     chosen = _check_faces(partition, stage, stage, faces)
     return _radii(partition, len(chosen), _preactivation_rows(partition, stage, chosen))
 
 
-def prefix_centroids(
-    partition: "Partition", stage: int, faces: ArrayLike | None = None
-) -> Float64[np.ndarray, "n d"]:
+def prefix_centroids(partition: "Partition", stage: int, faces: ArrayLike | None = None) -> Float64[np.ndarray, "n d"]:
     """Centroids μ = (Q W A)ᵀ1 of the map of the stages 0..stage, after the last one's nonlinearity Q, in input space.
 
     By these and `prefix_radii` the stage's faces divide each face before the stage (DESIGN: the hierarchical power
@@ -76,7 +76,7 @@ def prefix_centroids(
 
 
 def prefix_radii(partition: "Partition", stage: int, faces: ArrayLike | None = None) -> Float64[np.ndarray, " n"]:
-    """Radii τ = ‖μ‖² + 2⟨1, Q (W B + b)⟩ of the map of the stages 0..stage; arguments as `prefix_centroids`."""
+    """Radii τ = ‖μ‖² + 2⟨1, Q (W B + b)⟩ of the map of the stages 0..stage; see `prefix_centroids`."""
     chosen = _check_faces(partition, stage, stage + 1, faces)
     return _radii(partition, len(chosen), _prefix_rows(partition, stage, chosen))
 

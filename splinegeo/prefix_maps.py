@@ -1,9 +1,10 @@
-"""The affine map of every prefix of stages: backwards into input space, and forwards in slice coordinates, in streams of
-bounded memory.
+"""The affine map of every prefix of stages: backwards into input space, forwards in slice coordinates, in bounded
+memory.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,13 +68,14 @@ class StageBlock:
     slopes: Float64[np.ndarray, "m n"]
     """Slope of each unit on each of the faces."""
 
+    @cached_property
     def outputs(self) -> Float64[np.ndarray, "m 3 n"]:
         """The stage's outputs on each face, as functions on the slice."""
         return self.maps[self.parents] * self.slopes[:, None, :]
 
 
 def walk_stages(partition: "Partition") -> Iterator[StageBlock]:
-    """All faces after all stages, block by block, depth first; the blocks of one stage come in the order of its faces."""
+    """All faces after all stages, block by block, depth first; the blocks of one stage in the order of its faces."""
     if partition.network.stages:
         first, plane = partition.network.stages[0].affine, partition.plane
         root = first.linear(np.vstack([plane.basis, plane.origin]))
@@ -92,11 +94,11 @@ def _walk(
     step = max(1, _STREAM_BYTES // (8 * 3 * width))
     for a in range(first_child, end_child, step):
         b = min(a + step, end_child)
-        block = StageBlock(
-            stage, slice(a, b), maps, (parents[a:b] - begin).astype(np.int64), unit_slopes(partition, stage, slice(a, b))
-        )
+        faces = slice(a, b)
+        rows = (parents[faces] - begin).astype(np.int64)
+        block = StageBlock(stage, faces, maps, rows, unit_slopes(partition, stage, faces))
         yield block
         if following is not None:
-            child_maps = following.affine.linear(block.outputs())
+            child_maps = following.affine.linear(block.outputs)
             child_maps[:, 2] += following.affine.bias
             yield from _walk(partition, stage + 1, a, b, child_maps)

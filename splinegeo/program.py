@@ -10,25 +10,15 @@ from torch import Tensor, fx, nn
 
 from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
 from splinegeo.nonlinearities import Nonlinearity
-from splinegeo.operations import (
-    carry_out,
-    check_readable,
-    describe,
-    is_dimensional_extremum,
-    is_in_place,
-    is_metadata,
-    is_pass_through,
-    is_piecewise,
-    is_row_major,
-    layer_of,
-    name_of,
-)
+from splinegeo.operations import check_readable, is_linear, is_metadata, is_pass_through, is_row_major
+from splinegeo.piecewise import gives_indices, is_piecewise, layer_of
+from splinegeo.torch_calls import carry_out, describe, is_in_place, name_of
 from splinegeo.tracing import Trace
 
 _EXAMPLE_SEED = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Calls:
     """The calls of a forward that its result needs, without in-place effects and without those that change nothing."""
 
@@ -50,7 +40,9 @@ def calls_of(trace: Trace) -> Calls:
     source = next(node for node in trace.graph.nodes if node.op == "placeholder")
     output = next(node for node in trace.graph.nodes if node.op == "output")
     if not isinstance(output.args[0], fx.Node):
-        raise UnsupportedModuleError(f"the network returns a {type(output.args[0]).__name__}: wrap it to return one tensor, (n, C)")
+        raise UnsupportedModuleError(
+            f"the network returns a {type(output.args[0]).__name__}: wrap it to return one tensor, (n, C)"
+        )
     _undo_in_place(trace)
     _take_values_of_extrema(trace)
     needed = _needed_by(output)
@@ -90,7 +82,7 @@ def _undo_in_place(trace: Trace) -> None:
 def _take_values_of_extrema(trace: Trace) -> None:
     """torch.max over a dimension gives values and indices: let it stand for its values."""
     for node in list(trace.graph.nodes):
-        if is_dimensional_extremum(node):
+        if gives_indices(node):
             for user in list(node.users):
                 if name_of(user) == "values" or (name_of(user) == "getitem" and user.args[1] == 0):
                     user.replace_all_uses_with(node)
@@ -121,7 +113,7 @@ def _check_finite(calls: Calls) -> None:
             raise InvalidNetworkError(f"layer '{calls.trace.path(node)}' has NaN or infinite weights")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """Calls together with what they are for inputs of one shape: constants, piecewise linear layers, and values at an example."""
 
@@ -139,7 +131,11 @@ class Program:
     def evaluate(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """A dependent call's value, from those before it."""
         args, kwargs = self.arguments(node, values)
-        return self.layers[node](*args, **kwargs) if node in self.layers else carry_out(self.calls.trace, node, args, kwargs)
+        return (
+            self.layers[node](*args, **kwargs)
+            if node in self.layers
+            else carry_out(self.calls.trace, node, args, kwargs)
+        )
 
 
 def program_for(calls: Calls, input_shape: Sequence[int]) -> Program:
@@ -168,9 +164,13 @@ def program_for(calls: Calls, input_shape: Sequence[int]) -> Program:
             raise _misfit(calls, node, input_shape, error) from error
     result = example[calls.result]
     if not isinstance(result, Tensor):
-        raise UnsupportedModuleError(f"the network returns a {type(result).__name__}: wrap it to return one tensor, (n, C)")
+        raise UnsupportedModuleError(
+            f"the network returns a {type(result).__name__}: wrap it to return one tensor, (n, C)"
+        )
     if result.ndim < 1 or result.shape[0] != 1:
-        raise InvalidNetworkError(f"the network maps (1, {_sizes(input_shape)}) to {tuple(result.shape)}, not to one row for each sample")
+        raise InvalidNetworkError(
+            f"the network maps (1, {_sizes(input_shape)}) to {tuple(result.shape)}, not to one row for each sample"
+        )
     return Program(calls, tuple(input_shape), constants, layers, example)
 
 
@@ -187,13 +187,8 @@ def _in_float64(value: Any) -> Any:
     return value.to(torch.float64) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def is_linear(calls: Calls, node: fx.Node) -> bool:
-    """Does the call apply a torch.nn.Linear?"""
-    return node.op == "call_module" and type(calls.trace.submodule(node)) is nn.Linear
-
-
 def _check_width(calls: Calls, node: fx.Node, args: tuple[Any, ...], input_shape: Sequence[int]) -> None:
-    if not is_linear(calls, node) or not isinstance(args[0], Tensor):
+    if not is_linear(calls.trace, node) or not isinstance(args[0], Tensor):
         return
     layer, width = calls.trace.submodule(node), args[0].shape[-1]
     if width == layer.in_features:
@@ -215,7 +210,9 @@ def _misfit(calls: Calls, node: fx.Node, input_shape: Sequence[int], error: Exce
     what = describe(calls.trace, node)
     if all(argument is calls.input for argument in node.all_input_nodes if argument not in calls.fixed):
         return ShapeError(f"the network does not take inputs of shape ({_sizes(input_shape)}): {what} says: {reason}")
-    return InvalidNetworkError(f"{what} does not fit the layers before it, for inputs of shape ({_sizes(input_shape)}): {reason}")
+    return InvalidNetworkError(
+        f"{what} does not fit the layers before it, for inputs of shape ({_sizes(input_shape)}): {reason}"
+    )
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -12,16 +12,18 @@ from torch import Tensor, fx
 
 from splinegeo.affine import Affine, AffineMap, TorchAffine
 from splinegeo.nonlinearities import Round
-from splinegeo.operations import is_row_major, name_of
-from splinegeo.program import Program, is_linear
+from splinegeo.operations import is_linear, is_row_major
+from splinegeo.program import Program
 from splinegeo.stages import Layer, Network, Stage
+from splinegeo.torch_calls import name_of
 from splinegeo.tracing import THE_NETWORK
 
-# A matrix of so many entries is held (32 MB, and its transpose again); larger maps stay operators.
+# A matrix of so many entries (32 MB) is held, and so many in all; larger maps stay operators. Linear layers are always held.
 DENSE_ENTRIES = 1 << 22
+DENSE_ENTRIES_IN_ALL = 1 << 26
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _State:
     """The coordinates between two stages: first those of a layer's round, cut and kept, then the carried values, flattened."""
 
@@ -70,7 +72,7 @@ class _State:
         return torch.cat([y, kept, *(t.reshape(-1) for node in self.carried for t in _tensors(values[node]))])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Segment:
     """The affine part of a forward between two states: a function of one vector."""
 
@@ -90,14 +92,14 @@ class _Segment:
     def n_outputs(self) -> int:
         return _count(self.program.example[self.program.calls.result]) if self.after is None else self.after.size
 
-    def affine(self) -> AffineMap:
-        """Weights themselves for a chain of Linear layers, else a matrix where it is small, else an operator."""
+    def affine(self, room: int) -> AffineMap:
+        """Weights themselves for a chain of Linear layers, else a matrix where it is small and fits the room, else an operator."""
         exact = self._linear_chain()
         if exact is not None:
             return exact
         held = self.before.size + self.n_outputs + sum(_count(self.program.example[node]) for node in self.calls)
         operator = TorchAffine(self, self.before.size, held)
-        return operator.dense() if self.before.size * self.n_outputs <= DENSE_ENTRIES else operator
+        return operator.dense() if self.before.size * self.n_outputs <= min(DENSE_ENTRIES, room) else operator
 
     def _linear_chain(self) -> Affine | None:
         """The product of Linear layers, each applied to the whole state; None for anything else, or where it is too large."""
@@ -113,7 +115,7 @@ class _Segment:
         for node in self.calls:
             if node.args[:1] != (value,):
                 return None
-            if is_linear(calls, node):
+            if is_linear(calls.trace, node):
                 layer = calls.trace.submodule(node)
                 if layer.in_features != _count(program.example[value]):
                     return None
@@ -147,6 +149,7 @@ def read_stages(program: Program) -> Network:
     layers: list[Layer] = []
     seen: Counter[str] = Counter()
     pending: list[fx.Node] = []
+    room = DENSE_ENTRIES_IN_ALL
     for node in calls.dependent:
         layer = program.layers.get(node)
         if layer is None or not layer.rounds:
@@ -157,11 +160,12 @@ def read_stages(program: Program) -> Network:
         for index, step in enumerate(layer.rounds):
             n_cut, n_kept = len(step.slopes), step.n_kept
             after = _State(program, node, index, n_cut, n_kept, carried)
-            affine = _Segment(program, state, tuple(pending), after).affine()
+            affine = _Segment(program, state, tuple(pending), after).affine(room)
+            room -= affine.weight.size if isinstance(affine, Affine) else 0
             stages.append(_stage(affine, step, after.size, len(layers)))
             state, pending = after, []
         layers.append(Layer(_layer_path(program, node, seen), layer.kind, layer.shape[1:], layer.tournament))
-    output = _Segment(program, state, tuple(pending), None).affine()
+    output = _Segment(program, state, tuple(pending), None).affine(room)
     return Network(tuple(stages), output, program.input_shape, tuple(layers))
 
 
@@ -207,4 +211,8 @@ def _count(value: Any) -> int:
 
 def _restore(example: Any, parts: Iterator[Tensor]) -> Any:
     """A value like the example, from the flattened tensors of another sample."""
-    return next(parts).reshape(example.shape) if isinstance(example, Tensor) else tuple(_restore(part, parts) for part in example)
+    return (
+        next(parts).reshape(example.shape)
+        if isinstance(example, Tensor)
+        else tuple(_restore(part, parts) for part in example)
+    )

@@ -40,7 +40,7 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     Raises `ShapeError` for a center that is not two finite numbers, `InvalidDomainError` for a radius that is not
     positive and finite.
     """
-    point = disc_centers([center])[0]
+    point = disc_centers(np.asarray(center, dtype=np.float64)[None])[0]
     disc_radius(radius)
     candidates = _regions_near(partition, point - radius, point + radius)
     distances, overlaps = np.empty(len(candidates)), np.empty(len(candidates))
@@ -59,7 +59,7 @@ def regions_in_polygon(partition: "Partition", polygon: "ArrayLike | Box") -> Se
     window = _simple_polygon(polygon)
     low, high = window.bounds[:2], window.bounds[2:]
     candidates = _regions_near(partition, np.array(low), np.array(high))
-    shapes = _polygons(partition, candidates)
+    shapes = region_polygons(partition, candidates)
     shapely.prepare(window)
     meets = shapely.relate_pattern(window, shapes, "T********")
     candidates, shapes = candidates[meets], shapes[meets]
@@ -117,7 +117,7 @@ def corner_places(offsets: Int64[np.ndarray, "R+1"], regions: Int64[np.ndarray, 
     return np.arange(start[-1]) - np.repeat(start[:-1] - offsets[regions], np.diff(start))
 
 
-def _polygons(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> np.ndarray:
+def region_polygons(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> np.ndarray:
     """Shapely polygons of some regions."""
     start = running_sum(np.diff(partition.offsets)[regions])
     corners = partition.corners[corner_places(partition.offsets, regions)]

@@ -28,7 +28,7 @@ class Layer:
     """The module's class, such as "ReLU" or "MaxPool2d"; for a function that of the module which does the same."""
     shape: tuple[int, ...]
     """Shape of its units for one sample."""
-    tournament: Tournament | None = None
+    tournament: Tournament | None = field(default=None, repr=False)
     """For a layer that takes maxima: its comparisons. Each unit is then one maximum."""
 
     @property
@@ -37,7 +37,7 @@ class Layer:
         return prod(self.shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stage:
     """An affine map to n coordinates y, each then multiplied by its slope where y <= 0 (ReLU: 0) and by 1 where y > 0.
 
@@ -70,7 +70,7 @@ class Stage:
         return np.where(y > 0, y, self.slopes * y)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A continuous piecewise affine network: stages, and the affine map that follows the last of them."""
 
@@ -86,7 +86,9 @@ class Network:
             object.__setattr__(self, "input_shape", (self.n_inputs,))
         if not self.layers:
             stages = tuple(Stage(s.affine, s.slopes, s.carried, i, s.layer_unit) for i, s in enumerate(self.stages))
-            layers = (Layer(f"stage {i}", "two-piece", (int(s.layer_unit.max(initial=-1)) + 1,)) for i, s in enumerate(stages))
+            layers = (
+                Layer(f"stage {i}", "two-piece", (int(s.layer_unit.max(initial=-1)) + 1,)) for i, s in enumerate(stages)
+            )
             object.__setattr__(self, "stages", stages)
             object.__setattr__(self, "layers", tuple(layers))
 

@@ -1,4 +1,4 @@
-"""Statistics of regions: area, corners, neighbours, in-radius, and counts by stage."""
+"""Statistics of regions: area, corners, neighbours, in-radius, and counts by layer."""
 
 import os
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RegionStatistics:
-    """Measures of n regions on a slice, one entry a region, and counts by stage, one entry a stage."""
+    """Measures of n regions on a slice, one entry a region, and counts by layer, one entry a piecewise linear layer."""
 
     regions: Int64[np.ndarray, " n"]
     areas: Float64[np.ndarray, " n"]
@@ -42,10 +42,10 @@ class RegionStatistics:
     """Edges with another region on their other side."""
     in_radii: Float64[np.ndarray, " n"]
     """Radius of the largest circle inside each region."""
-    faces_by_stage: Int64[np.ndarray, " stages"]
-    """After each stage: how many faces of the mesh hold the regions. All regions: the number of faces after the stage."""
-    edges_by_stage: Int64[np.ndarray, " stages"]
-    """Edges of the regions on zero sets of each stage's units; an edge between two of them counts once."""
+    regions_by_layer: Int64[np.ndarray, " layers"]
+    """Regions of the network cut off after each layer that these regions lie in; the last number is n."""
+    edges_by_layer: Int64[np.ndarray, " layers"]
+    """Edges of these regions on zero sets of each layer's units; an edge between two of them counts once."""
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -56,7 +56,7 @@ class RegionStatistics:
         return float(self.areas.sum())
 
     def spread(self, quantity: str) -> Spread:
-        """Least, median, mean and greatest of "areas", "n_corners", "n_neighbours" or "in_radii"; NaN without regions."""
+        """Summary of "areas", "n_corners", "n_neighbours" or "in_radii"; NaN without regions."""
         if quantity not in _QUANTITIES:
             raise ValueError(f"quantity must be one of {', '.join(_QUANTITIES)}, not {quantity!r}")
         values = getattr(self, quantity)
@@ -66,11 +66,11 @@ class RegionStatistics:
 
     def __str__(self) -> str:
         lines = [f"{len(self)} regions of total area {self.total_area:.6g}"]
-        lines.append(f"{'':14}{'least':>11}{'median':>11}{'mean':>11}{'greatest':>11}")
+        lines.append(f"{'':17}{'least':>11}{'median':>11}{'mean':>11}{'greatest':>11}")
         for quantity, title in _QUANTITIES.items():
-            lines.append(f"{title:14}" + "".join(f"{value:>11.4g}" for value in self.spread(quantity)))
-        for title, counts in (("faces", self.faces_by_stage), ("edges", self.edges_by_stage)):
-            lines.append(f"{title + ' by stage':14}" + "".join(f"{count:>11}" for count in counts))
+            lines.append(f"{title:17}" + "".join(f"{value:>11.4g}" for value in self.spread(quantity)))
+        for title, counts in (("regions", self.regions_by_layer), ("edges", self.edges_by_layer)):
+            lines.append(f"{title + ' by layer':17}" + "".join(f"{count:>11}" for count in counts))
         return "\n".join(lines)
 
 
@@ -85,20 +85,19 @@ def region_statistics(partition: "Partition", regions: ArrayLike | None = None) 
     mesh = partition.mesh
     n_corners = np.empty(len(chosen), dtype=np.int64)
     straight = _STRAIGHT * float(np.ptp(partition.domain, axis=0).max())
-    count_turns(
-        mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, mesh.edge_labels, chosen, straight, n_corners
-    )
+    count_turns(mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, mesh.edge_labels, chosen, straight, n_corners)
     edges = np.unique(mesh.sides[corner_places(mesh.offsets, chosen)] >> 1)
-    stages = mesh.edge_labels[edges, 0]
-    n_stages = len(partition.network.stages)
+    layers = mesh.edge_labels[edges, 0]
+    last_stages = {stage.layer: index for index, stage in enumerate(partition.network.stages)}
+    of_layers = [partition.ancestors[stage][chosen] for stage in last_stages.values()]
     return RegionStatistics(
         regions=chosen,
         areas=partition.areas[chosen],
         n_corners=n_corners,
         n_neighbours=_count_neighbours(partition)[chosen],
         in_radii=in_radii(partition, chosen),
-        faces_by_stage=np.array([len(np.unique(faces[chosen])) for faces in partition.ancestors], dtype=np.int64),
-        edges_by_stage=np.bincount(stages[stages >= 0], minlength=n_stages),
+        regions_by_layer=np.array([len(np.unique(faces)) for faces in of_layers], dtype=np.int64),
+        edges_by_layer=np.bincount(layers[layers >= 0], minlength=len(last_stages)),
     )
 
 
@@ -121,4 +120,3 @@ def in_radii(partition: "Partition", regions: ArrayLike | None = None) -> Float6
 def _count_neighbours(partition: "Partition") -> Int64[np.ndarray, " R"]:
     faces = partition.edge_faces[(partition.edge_faces >= 0).all(axis=1)]
     return np.bincount(faces.ravel(), minlength=partition.n_regions)
-

@@ -19,7 +19,7 @@ THE_NETWORK = "(the network itself)"
 _REPARAMETRIZATIONS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """A module's forward as a graph of calls. Paths are those in `root`, which holds the module as its only child."""
 
@@ -99,7 +99,9 @@ def float64_copy(model: nn.Module) -> nn.Module:
         model = model.module
     model = getattr(model, "_orig_mod", model)  # torch.compile keeps the module there
     if isinstance(model, torch.jit.ScriptModule):
-        raise UnsupportedModuleError("the network is a TorchScript module, which cannot be traced: give the module it was made from")
+        raise UnsupportedModuleError(
+            "the network is a TorchScript module, which cannot be traced: give the module it was made from"
+        )
     memo: dict[int, Any] = {}
     for path, module in model.named_modules():
         _refuse_hooks(module, path or THE_NETWORK)
@@ -107,7 +109,9 @@ def float64_copy(model: nn.Module) -> nn.Module:
             if isinstance(tensor, UninitializedParameter):
                 raise InvalidNetworkError(f"layer '{path}' is lazy and has no weights yet: run the network once")
             if tensor.is_complex():
-                raise InvalidNetworkError(f"layer '{path or THE_NETWORK}' has complex weights: only real ones can be read")
+                raise InvalidNetworkError(
+                    f"layer '{path or THE_NETWORK}' has complex weights: only real ones can be read"
+                )
             memo.setdefault(id(tensor), _in_float64(tensor))
     try:
         duplicate = copy.deepcopy(model, memo)
@@ -142,7 +146,9 @@ def _refuse_hooks(module: nn.Module, path: str) -> None:
             f"layer '{path}' has a forward hook, which may change what it computes: remove it (handle.remove()) before reading the network"
         )
     if "forward" in vars(module):
-        raise UnsupportedModuleError(f"layer '{path}' has a forward of its own set on the object: define it in a class instead")
+        raise UnsupportedModuleError(
+            f"layer '{path}' has a forward of its own set on the object: define it in a class instead"
+        )
 
 
 def _resolve(module: nn.Module) -> None:

@@ -1,0 +1,233 @@
+"""Figures of a certificate that concern patterns: uniqueness, neighbours, interior points, sampled points."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from tqdm import tqdm
+
+from splinegeo._bits import unpack
+from splinegeo._chunks import running_sum
+from splinegeo.selection import corner_places
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+_POINTS_PER_BATCH = 4096
+_EDGES_PER_BATCH = 1 << 15
+_ONES_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+
+
+class NeighbourFigures(NamedTuple):
+    """See the fields of the same names of `Certificate`."""
+
+    inner_edges: int
+    merged_edges: int
+    wrong_edges: int
+
+
+class InteriorFigures(NamedTuple):
+    """See the fields of the same names of `Certificate`."""
+
+    interior_mismatches: int
+    interior_roundings: int
+    largest_mismatch: float
+
+
+class SampleFigures(NamedTuple):
+    """See the fields of the same names of `Certificate`."""
+
+    samples: int
+    sample_misses: int
+    sample_roundings: int
+    samples_uncovered: int
+
+
+def count_duplicates(partition: "Partition") -> int:
+    """Regions less different patterns."""
+    prefix = np.zeros(1, dtype=np.int64)  # number of the pattern so far of each face before the stage
+    for parents, words in zip(partition.parents, partition.bits, strict=True):
+        rows = np.column_stack([prefix[parents].astype(np.uint64), words])
+        records = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).reshape(len(rows))
+        _, prefix = np.unique(records, return_inverse=True)
+    return partition.n_regions - len(np.unique(prefix))
+
+
+def neighbour_figures(partition: "Partition", allowance: float, progress: bool) -> NeighbourFigures:
+    """Compare the patterns on both sides of every inner edge."""
+    inner = np.nonzero((partition.edge_faces >= 0).all(axis=1))[0]
+    single = merged = 0
+    for batch in _batches(len(inner), _EDGES_PER_BATCH, "neighbours", progress):
+        edges = inner[batch]
+        plain = _differ_in_label(partition, edges)
+        single += int(plain.sum())
+        for others in np.array_split(edges[~plain], 1 + (~plain).sum() // _POINTS_PER_BATCH):
+            if len(others):
+                in_label, alone, consistent = _compare_units(partition, others, allowance)
+                single += int((in_label & alone).sum())
+                merged += int((in_label & ~alone & consistent).sum())
+    return NeighbourFigures(len(inner), merged, len(inner) - single - merged)
+
+
+def interior_figures(partition: "Partition", allowance: float, position: float, progress: bool) -> InteriorFigures:
+    """Compare each region's pattern with the network's forward pass at its interior point."""
+    mismatches = roundings = 0
+    largest = 0.0
+    for batch in _batches(partition.n_regions, _POINTS_PER_BATCH, "interior points", progress):
+        regions = np.arange(partition.n_regions)[batch]
+        wrong, rounded = _compare_with_forward(
+            partition, partition.interior_points[batch], regions, allowance, position
+        )
+        mismatches, roundings = mismatches + len(wrong), roundings + len(rounded)
+        largest = max(largest, float(partition.areas[regions[wrong]].max(initial=0.0)))
+    return InteriorFigures(mismatches, roundings, largest / float(partition.areas.sum()))
+
+
+def sample_figures(
+    partition: "Partition", n_samples: int, seed: int, allowance: float, position: float, progress: bool
+) -> SampleFigures:
+    """Compare the pattern of the region that holds a random point with the network's forward pass there."""
+    generator = np.random.default_rng(seed)
+    misses = roundings = uncovered = 0
+    for batch in _batches(n_samples, _POINTS_PER_BATCH, "samples", progress):
+        points = _uniform_points(partition.domain, len(range(n_samples)[batch]), generator)
+        regions = partition.locate(points)
+        found = regions >= 0
+        uncovered += int((~found).sum())
+        wrong, rounded = _compare_with_forward(partition, points[found], regions[found], allowance, position)
+        misses, roundings = misses + len(wrong), roundings + len(rounded)
+    if partition.complete:
+        misses, uncovered = misses + uncovered, 0
+    return SampleFigures(n_samples, misses, roundings, uncovered)
+
+
+def _batches(n: int, size: int, title: str, progress: bool) -> Iterator[slice]:
+    for begin in tqdm(range(0, n, size), desc=title, disable=not progress, leave=False):
+        yield slice(begin, begin + size)
+
+
+def _uniform_points(
+    polygon: Float64[np.ndarray, "k 2"], n: int, generator: np.random.Generator
+) -> Float64[np.ndarray, "n 2"]:
+    """Uniform random points of a convex polygon, by its triangles from the first corner."""
+    spokes = polygon[1:] - polygon[0]
+    areas = spokes[:-1, 0] * spokes[1:, 1] - spokes[:-1, 1] * spokes[1:, 0]
+    triangle = generator.choice(len(areas), size=n, p=areas / areas.sum())
+    u = generator.random((n, 2))
+    u = np.where(u.sum(axis=1, keepdims=True) > 1, 1 - u, u)
+    return polygon[0] + u[:, :1] * spokes[triangle] + u[:, 1:] * spokes[triangle + 1]
+
+
+def _active(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> list[Bool[np.ndarray, "n units"]]:
+    """Active coordinates of each stage on some regions."""
+    return [
+        unpack(words[faces[regions]], stage.n_units)
+        for stage, words, faces in zip(partition.network.stages, partition.bits, partition.ancestors, strict=True)
+    ]
+
+
+def _differ_in_label(partition: "Partition", edges: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Whether the patterns beside an edge differ in one coordinate, and that is one of the edge's unit."""
+    left, right = partition.edge_faces[edges].T
+    labels = partition.edge_labels[edges]
+    n_ones = np.zeros(len(edges), dtype=np.int64)
+    in_label = np.zeros(len(edges), dtype=bool)
+    for stage, words, faces in zip(partition.network.stages, partition.bits, partition.ancestors, strict=True):
+        difference = words[faces[left]] ^ words[faces[right]]
+        n_ones += _ONES_OF_BYTE[difference.view(np.uint8)].sum(axis=1, dtype=np.int64)
+        rows, columns = np.nonzero(difference)
+        # A single bit is a power of two, whose logarithm is exact; of several bits the result is not used.
+        bit = np.log2(difference[rows, columns].astype(np.float64)).astype(np.int64)
+        coordinate = np.minimum(64 * columns + bit, stage.n_units - 1)
+        in_label[rows] = (labels[rows, 0] == stage.layer) & (labels[rows, 1] == stage.layer_unit[coordinate])
+    return in_label & (n_ones == 1)
+
+
+def _compare_units(
+    partition: "Partition", edges: Int64[np.ndarray, " n"], allowance: float
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Whether an edge's unit differs between its regions; whether it alone; whether all that differ vanish there."""
+    left, right = partition.edge_faces[edges].T
+    active = _active(partition, left), _active(partition, right)
+    pieces = [partition.network.pieces(bits) for bits in active]
+    n_units = np.zeros(len(edges), dtype=np.int64)
+    in_label = np.zeros(len(edges), dtype=bool)
+    for layer, (one, other) in enumerate(zip(*pieces, strict=True)):
+        differ = one != other
+        n_units += differ.sum(axis=1)
+        rows = np.nonzero(partition.edge_labels[edges, 0] == layer)[0]
+        in_label[rows] = differ[rows, partition.edge_labels[edges[rows], 1]]
+    midpoints = partition.vertices[partition.edges[edges]].mean(axis=1)
+    values = _values(partition, midpoints)
+    consistent = np.ones(len(edges), dtype=bool)
+    of_groups = {index for group in partition.network.groups for index in group}
+    for index, (one, other) in enumerate(zip(*active, strict=True)):
+        if index not in of_groups:  # a comparison may differ because its maximum no longer depends on it
+            y, tolerance = values[index]
+            consistent &= ~((one ^ other) & (np.abs(y) > allowance * tolerance)).any(axis=1)
+    return in_label, n_units == 1, consistent
+
+
+def _compare_with_forward(
+    partition: "Partition",
+    points: Float64[np.ndarray, "n 2"],
+    regions: Int64[np.ndarray, " n"],
+    allowance: float,
+    position: float,
+) -> tuple[Int64[np.ndarray, " wrong"], Int64[np.ndarray, " rounded"]]:
+    """Places of points whose forward pass has not their region's pattern: beyond rounding, and within."""
+    network = partition.network
+    inputs = partition.plane.origin + points @ partition.plane.basis
+    expected = network.pieces(_active(partition, regions)) if len(points) else []
+    found = network.patterns(inputs) if len(points) else []
+    differs = np.zeros(len(points), dtype=bool)
+    for one, other in zip(expected, found, strict=True):
+        differs |= (one != other).any(axis=1)
+    places = np.nonzero(differs)[0]
+    if not len(places):
+        return places, places
+    values = _values(partition, points[places])
+    active = [y > 0 for y, _ in values]
+    for group in network.groups:
+        active[group[0] : group[-1] + 1] = network.canonical(group, active[group[0] : group[-1] + 1])
+    beyond = np.zeros(len(places), dtype=bool)
+    for stored, bits, (y, tolerance) in zip(_active(partition, regions[places]), active, values, strict=True):
+        beyond |= ((stored ^ bits) & (np.abs(y) > allowance * tolerance)).any(axis=1)
+    beyond &= _depths(partition, points[places], regions[places]) > position
+    return places[beyond], places[~beyond]
+
+
+def _values(
+    partition: "Partition", points: Float64[np.ndarray, "n 2"]
+) -> list[tuple[Float64[np.ndarray, "n units"], Float64[np.ndarray, " units"]]]:
+    """Values of each stage's coordinates at points by the forward pass, and their tolerances (infinite: carried)."""
+    from splinegeo.refine import _tolerance  # which imports what this module serves
+
+    h = partition.plane.origin + points @ partition.plane.basis
+    noise = 0.0
+    values = []
+    for stage in partition.network.stages:
+        reach = float(np.linalg.norm(h, axis=1).max())
+        tolerance, noise = _tolerance(stage, reach, noise)
+        y = stage.affine(h)
+        values.append((y, tolerance))
+        h = stage.activate(y)
+    return values
+
+
+def _depths(
+    partition: "Partition", points: Float64[np.ndarray, "n 2"], regions: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Distance of each point from the nearest side's line of a region; negative outside."""
+    counts = np.diff(partition.offsets)[regions]
+    start = running_sum(counts)
+    corners = partition.corners[corner_places(partition.offsets, regions)]
+    following = np.arange(1, len(corners) + 1)
+    following[start[1:] - 1] = start[:-1]
+    a, b = partition.vertices[corners], partition.vertices[corners[following]]
+    run, offset = b - a, np.repeat(points, counts, axis=0) - a
+    lengths = np.hypot(run[:, 0], run[:, 1])
+    heights = np.full(len(corners), np.inf)
+    np.divide(run[:, 0] * offset[:, 1] - run[:, 1] * offset[:, 0], lengths, out=heights, where=lengths > 0)
+    return np.minimum.reduceat(heights, start[:-1])

@@ -1,0 +1,144 @@
+"""A certificate of a partition: what must hold of the linear regions of a network on a slice, checked, with figures."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from splinegeo._mesh_checks import mesh_figures
+from splinegeo._pattern_checks import count_duplicates, interior_figures, neighbour_figures, sample_figures
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+# Rounding, as the engine has it: a value is known to 2⁻⁴² of the scale at which it was computed, a point to as much of
+# the domain's diameter; fourfold, as for the crossings that the engine makes one vertex.
+_TOLERANCE = 2.0**-42
+_ALLOWANCE = 4.0
+_POSITION = _ALLOWANCE * _TOLERANCE
+# The sum of the areas is exact to the rounding of a sum.
+_AREA = 2.0**-40
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What `certify` has found. `ok` says whether everything holds; the figures say how well. Printed, it is a report.
+
+    What differs only where a unit vanishes to rounding, or within rounding of a region's border, counts as a rounding
+    and not as a mismatch: there float64 cannot tell.
+    """
+
+    n_regions: int
+    complete: bool
+    area_error: float
+    """Difference of the areas' sum from the domain's area (incomplete: from the area inside the outer edges), in shares
+    of the domain's area."""
+    least_area: float
+    """Area of the smallest region, in shares of the domain's; negative if it is clockwise."""
+    largest_dent: float
+    """How far the deepest corner dents its region, in shares of the domain's diameter: 0 if all are convex."""
+    euler_characteristic: int
+    """Vertices - edges + regions."""
+    expected_characteristic: int
+    """1; incomplete: connected parts less holes."""
+    misplaced_edges: int
+    """Edges whose label contradicts their place: cracks, or inner edges without a unit."""
+    duplicate_patterns: int
+    """Regions less different patterns."""
+    inner_edges: int
+    merged_edges: int
+    """Of the inner edges: those across which more than their own unit changes, all of which vanish there."""
+    wrong_edges: int
+    """Of the inner edges: those across which their own unit does not change, or one does that does not vanish there."""
+    interior_mismatches: int
+    """Regions at whose interior point the network's forward pass has another pattern."""
+    interior_roundings: int
+    """The same, but within rounding."""
+    largest_mismatch: float
+    """Area of the largest mismatching region, in shares of the area."""
+    samples: int
+    """Random points of the domain."""
+    sample_misses: int
+    """Of the samples: those whose forward pass has another pattern than the region that holds them, or that none holds."""
+    sample_roundings: int
+    """The same, but within rounding."""
+    samples_uncovered: int
+    """Of the samples: those in the part that an incomplete partition leaves out."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds. A mismatch is allowed to regions without area to rounding only."""
+        return not self.problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What does not hold, a short line each."""
+        findings = (
+            (not self.area_error <= _AREA, f"the areas miss the domain's by {self.area_error:.2g} of it"),
+            (
+                not self.least_area >= -_POSITION,
+                f"a region is clockwise, its area {self.least_area:.2g} of the domain's",
+            ),
+            (not self.largest_dent <= _POSITION, f"a region is not convex by {self.largest_dent:.2g} of the diameter"),
+            (
+                self.euler_characteristic != self.expected_characteristic,
+                f"Euler's characteristic is {self.euler_characteristic}, not {self.expected_characteristic}",
+            ),
+            (self.misplaced_edges > 0, f"{self.misplaced_edges} edges have a label that contradicts their place"),
+            (self.duplicate_patterns > 0, f"{self.duplicate_patterns} regions repeat a pattern"),
+            (
+                self.wrong_edges > 0,
+                f"{self.wrong_edges} edges separate patterns that differ otherwise than by their unit",
+            ),
+            (
+                not self.largest_mismatch <= _POSITION,
+                f"{self.interior_mismatches} regions have another pattern than the forward pass",
+            ),
+            (
+                self.sample_misses > 0,
+                f"{self.sample_misses} of {self.samples} samples lie in a region of another pattern",
+            ),
+        )
+        return tuple(text for wrong, text in findings if wrong)
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.ok else "NOT OK: " + "; ".join(self.problems)
+        regions = f"{self.n_regions} regions" + ("" if self.complete else " of a part of the domain")
+        expected = self.expected_characteristic
+        lines = (
+            ("area error", f"{self.area_error:.1e} of the domain; smallest region {self.least_area:.1e}"),
+            ("convexity", f"largest dent {self.largest_dent:.1e} of the diameter"),
+            ("Euler characteristic", f"{self.euler_characteristic}, expected {expected}"),
+            ("edges", f"{self.inner_edges} inner, {self.merged_edges} of merged units, {self.wrong_edges} wrong, "
+                      f"{self.misplaced_edges} misplaced"),
+            ("patterns", f"{self.duplicate_patterns} repeated"),
+            ("interior points", f"{self.interior_mismatches} mismatches, {self.interior_roundings} within rounding"),
+            ("samples", f"{self.sample_misses} misses of {self.samples}, {self.sample_roundings} within rounding, "
+                        f"{self.samples_uncovered} uncovered"),
+        )  # fmt: skip
+        return "\n".join([f"Certificate of {regions}: {verdict}", *(f"  {name:22}{text}" for name, text in lines)])
+
+
+def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, progress: bool = False) -> Certificate:
+    """Check a partition against its network, independently of how it was made, in bounded memory.
+
+    Areas, convexity, Euler's characteristic and labels of the mesh; uniqueness of the patterns; on every inner edge,
+    that the patterns on both sides differ in the unit that the edge names; the network's forward pass at an interior
+    point of every region and at `n_samples` random points. Raises `ValueError` for fewer than 0 samples.
+    """
+    if n_samples < 0:
+        raise ValueError(f"n_samples must not be negative, but is {n_samples}")
+    position = _POSITION * float(np.ptp(partition.domain, axis=0).max())
+    mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, position)
+    neighbours = neighbour_figures(partition, _ALLOWANCE, progress)
+    interior = interior_figures(partition, _ALLOWANCE, position, progress)
+    samples = sample_figures(partition, n_samples, seed, _ALLOWANCE, position, progress)
+    return Certificate(
+        n_regions=partition.n_regions,
+        complete=partition.complete,
+        **mesh._asdict(),
+        duplicate_patterns=count_duplicates(partition),
+        **neighbours._asdict(),
+        **interior._asdict(),
+        **samples._asdict(),
+    )
