@@ -26,7 +26,7 @@ install: $(VENV)/.installed  ## create .venv with splinegeo in it
 install-dev: $(VENV)/.installed-dev  ## the same, with what the tests need
 
 demo: $(VENV)/.installed  ## train on the embedded MNIST subset and draw Figure 1 (about 4 minutes)
-	$(BIN)/splinegeo figure 1 --out demo
+	$(BIN)/splinegeo figure 1 demo
 
 test: $(VENV)/.installed-dev  ## run the tests
 	$(BIN)/python -m pytest -q -m "not long"

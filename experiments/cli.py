@@ -1,0 +1,53 @@
+"""The command line: one program `splinegeo`, its commands in files of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from experiments.command_figure import figures
+from experiments.command_regions import regions
+from experiments.command_train import train
+
+app = typer.Typer(
+    name="splinegeo",
+    help="Spline geometry of deep networks: train with GrokAlign, enumerate linear regions exactly, draw them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # else the lines of docstrings are kept as they are, and break twice
+)
+app.command("train")(train)
+app.command("regions")(regions)
+app.add_typer(figures, name="figure")
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 1 for an error, 2 for wrong usage, 130 when stopped by Ctrl-C."""
+    # Threads that spin while they wait slow down whatever else runs on the machine, and then each other: it must be set
+    # before torch is loaded, which is also why the commands import what they need only when they run.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except Exception as error:
+        message, code = _explain(error)
+        if message is None:
+            raise
+        print(f"splinegeo: {message}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[str | None, int]:
+    """One line for an error that is not a bug, and its exit code."""
+    from experiments.errors import ExperimentError, SettingsError
+    from splinegeo.errors import SplineGeoError
+
+    if isinstance(error, (ExperimentError, SplineGeoError)):
+        return " ".join(str(error).split()), 2 if isinstance(error, SettingsError) else 1
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 1
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.strerror}", 1
+    return None, 1

@@ -1,0 +1,78 @@
+"""`splinegeo figure N`: the figures of the papers, each from a run folder that is trained when it is not there yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.command_train import train_or_explain_stop
+from experiments.options import DataDir, Device, Download, Threads, set_threads
+
+figures = typer.Typer(
+    help="Draw a figure of the papers; trains what it needs.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+
+
+@figures.callback()
+def _choose_a_figure() -> None:
+    """Keep the figure's number a sub-command even while there is only one figure."""
+
+
+@figures.command("1")
+def figure_1(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="Run folder: trained if new, resumed if it stopped, else reused."),
+    ] = Path("demo"),
+    half_width: Annotated[
+        float | None,
+        typer.Option(help="Draw a square of this half-width about the points' mean.", show_default="fits points"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of a new run.", show_default="0, or that of RUN")
+    ] = None,
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Figure 1 of arXiv 2506.12284: linear regions at memorisation, and after generalisation and alignment.
+
+    Trains the paper's network on the embedded MNIST subset (squared error, GrokAlign), enumerates the linear regions on
+    the slice through the first three training points at both checkpoints, and writes figure1.png and figure1.pdf into
+    RUN. A finished run of `splinegeo train` can be drawn as well. Takes a few minutes on two cores; again, seconds.
+    """
+    set_threads(threads)
+    from experiments.data import load_data
+    from experiments.device import choose_device
+    from experiments.errors import RunFolderError
+    from experiments.run_folder import RunFolder
+    from experiments.runs.figure1 import demo_settings, draw, moments, moments_table
+    from experiments.settings import differences
+    from experiments.train_run import is_finished, saved_epoch
+
+    chosen_device = choose_device(device)
+    if (run / "config.json").exists():
+        folder = RunFolder.open(run)
+        if seed is not None and seed != folder.settings.seed:
+            raise RunFolderError(
+                f"{run} was trained with seed {folder.settings.seed}: name another folder for seed {seed}"
+            )
+        if changed := differences(demo_settings(folder.settings.seed), folder.settings):
+            print(f"{run} has settings of its own (of the figure and of the run: {'; '.join(changed)})")
+    else:
+        settings = demo_settings(seed or 0)
+        folder = RunFolder.create(run, settings)
+    images = load_data(folder.settings.data, data_dir, download)
+    if is_finished(folder):
+        print(f"{run} holds the finished run: nothing to train, drawing from its checkpoints")
+    else:
+        if epoch := saved_epoch(folder):
+            print(f"resuming {run} after epoch {epoch}")
+        train_or_explain_stop(folder, images, chosen_device, f"splinegeo figure 1 {run}")
+    found = moments(folder, images, half_width)
+    for path in draw(found, images, folder.path / "figure1"):
+        print(f"figure: {path}")
+    print(moments_table(found))

@@ -1,0 +1,122 @@
+"""`splinegeo regions`: enumerate the linear regions of a trained network on a slice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from experiments.options import DataDir, Device, Download
+
+if TYPE_CHECKING:
+    import splinegeo as sg
+    from experiments.data import LabelledImages
+
+
+def regions(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `splinegeo train`.")],
+    checkpoint: Annotated[
+        str, typer.Option(help="Which weights: an epoch, memorised, final or latest.", metavar="EPOCH|EVENT")
+    ] = "latest",
+    points: Annotated[
+        str, typer.Option(help="Three training points, by number, that the slice goes through; or random.")
+    ] = "0,1,2",
+    half_width: Annotated[
+        float | None,
+        typer.Option(
+            help="Enumerate on a square of this half-width about the points' mean.", show_default="fits points"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Partition file (.npz) to write.", show_default="RUN/partitions/epoch_EPOCH.npz"),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Picture to draw: .png, .pdf or .svg.", show_default="none")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --points random.")] = 0,
+    data_dir: DataDir = Path("data"),
+    download: Download = False,
+    device: Device = "auto",
+) -> None:
+    """Enumerate the linear regions of a run's network on a slice through three training points, exactly.
+
+    Prints what lies around the three points, and saves the partition: `splinegeo.load_partition` reads it. The
+    enumeration itself runs on the CPU in float64.
+    """
+    import torch
+
+    from experiments.checkpoint import read_description
+    from experiments.data import load_data
+    from experiments.device import choose_device
+    from experiments.run_folder import RunFolder
+    from experiments.run_model import load_model
+    from experiments.run_regions import check_points, random_points, regions_on_slice
+
+    if picture is not None and picture.suffix not in (".png", ".pdf", ".svg"):
+        raise typer.BadParameter(f"--picture must end in .png, .pdf or .svg, got {picture}")
+    folder = RunFolder.open(run)
+    epoch = read_description(folder.locate_checkpoint(checkpoint))["epoch"]
+    images = load_data(folder.settings.data, data_dir, download).to(choose_device(device), torch.float64)
+    indices = random_points(images, seed) if points == "random" else check_points(_numbers(points), images)
+    x = images.x_train[indices]
+    partition = regions_on_slice(load_model(folder, checkpoint, images), x, half_width, progress=True)
+    if out is None:
+        out = folder.path / "partitions" / f"epoch_{epoch:06d}.npz"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partition.save(out)
+    _report(partition, images, indices, epoch)
+    print(f"partition: {out}")
+    if picture is not None:
+        print(f"picture: {_draw(partition, images, indices, epoch, picture)}")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--points takes three numbers with commas between, or random; got {text!r}") from None
+
+
+def _report(partition: sg.Partition, images: LabelledImages, indices: list[int], epoch: int) -> None:
+    from experiments.run_regions import regions_of_points
+    from experiments.table import text_table
+
+    norms = partition.operator_norms("frobenius")
+    low, high = partition.domain.min(axis=0), partition.domain.max(axis=0)
+    square = f"[{low[0]:.1f}, {high[0]:.1f}] × [{low[1]:.1f}, {high[1]:.1f}]"
+    print(f"epoch {epoch}: {partition.n_regions} linear regions on {square}")
+    print(f"Frobenius norm of the regions' maps: {norms.min():.3g} to {norms.max():.3g}, median {np.median(norms):.3g}")
+    rows = []
+    for index, found in zip(indices, regions_of_points(partition, images.x_train[indices]), strict=True):
+        cells = ["outside", "", "", "", ""]
+        if found is not None:
+            cells = [
+                str(found.region),
+                f"{found.area:.3g}",
+                f"{found.norm:.3g}",
+                f"{found.centroid_alignment:.3f}",
+                f"{found.centroid_distance:.3g}",
+            ]
+        rows.append([str(index), str(int(images.y_train[index])), *cells])
+    header = ["training point", "class", "region", "area", "norm", "centroid alignment", "centroid off the slice by"]
+    print(text_table(header, rows))
+
+
+def _draw(partition: sg.Partition, images: LabelledImages, indices: list[int], epoch: int, picture: Path) -> Path:
+    from viz.figures import RegionPanel, figure1
+    from viz.saving import save_figure
+    from viz.style import style
+
+    with style("light"):
+        title = f"epoch {epoch}"
+        points = partition.plane.project(images.x_train[indices])
+        if (partition.locate(points) < 0).any():  # no region, so no centroid, is known there
+            panel = RegionPanel(partition, title, points=points)
+        else:
+            panel = RegionPanel.at_points(partition, title)
+        figure = figure1(images.x_train[indices].cpu().numpy(), images.y_train[indices].tolist(), [panel])
+        (path,) = save_figure(figure, picture.with_suffix(""), [picture.suffix.removeprefix(".")])
+    return path

@@ -1,0 +1,156 @@
+"""Labelled images held as tensors: the embedded MNIST subset, and the full MNIST through torchvision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from experiments.errors import DataError
+from experiments.settings import DataSettings
+
+MNIST_MEAN = 0.1307
+"""Mean of MNIST's training pixels on [0, 1], as the GrokAlign paper's code rounds it."""
+MNIST_STD = 0.3081
+"""Standard deviation of MNIST's training pixels on [0, 1], as the GrokAlign paper's code rounds it."""
+
+EMBEDDED_MNIST = Path(__file__).parent / "datasets" / "mnist_1024.npz"
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Training and test images with labels, normalised as (pixel − mean) / std with pixels on [0, 1]."""
+
+    name: str
+    x_train: Float[Tensor, "n channels height width"]
+    y_train: Int64[Tensor, " n"]
+    x_test: Float[Tensor, "m channels height width"]
+    y_test: Int64[Tensor, " m"]
+    mean: float
+    std: float
+    n_classes: int
+
+    def pixels(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Invert the normalisation: values of the original image on [0, 1]."""
+        return x * self.std + self.mean
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> LabelledImages:
+        """Move everything to a device, the images also to a floating-point type."""
+        return replace(
+            self,
+            x_train=self.x_train.to(device, dtype),
+            y_train=self.y_train.to(device),
+            x_test=self.x_test.to(device, dtype),
+            y_test=self.y_test.to(device),
+        )
+
+    def first(self, n_train: int, n_test: int) -> LabelledImages:
+        """Keep the first samples of both sets. Raises DataError when there are fewer than asked."""
+        for asked, there, what in ((n_train, len(self.x_train), "training"), (n_test, len(self.x_test), "test")):
+            if not 1 <= asked <= there:
+                raise DataError(f"{asked} {what} samples asked, {self.name} has {there}: ask for 1 to {there}")
+        return replace(
+            self,
+            x_train=self.x_train[:n_train],
+            y_train=self.y_train[:n_train],
+            x_test=self.x_test[:n_test],
+            y_test=self.y_test[:n_test],
+        )
+
+
+def load_data(settings: DataSettings, data_dir: Path, download: bool) -> LabelledImages:
+    """Load the samples that settings name; `data_dir` and `download` matter to data sets that are not embedded."""
+    everything = embedded_mnist() if settings.name == "embedded-mnist" else torchvision_mnist(data_dir, download)
+    return everything.first(settings.n_train, settings.n_test)
+
+
+def embedded_mnist(path: Path = EMBEDDED_MNIST) -> LabelledImages:
+    """Load the embedded subset: the first 1024 training and test samples of MNIST in their original order, float64.
+
+    These are the samples of arXiv 2506.12284. Raises DataError when the file is missing or damaged.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            x_train, y_train, x_test, y_test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: reinstall splinegeo, the file is part of the package") from None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path} is damaged ({_one_line(error)}): reinstall splinegeo") from None
+    return _mnist("embedded MNIST", x_train, y_train, x_test, y_test)
+
+
+def torchvision_mnist(data_dir: Path, download: bool = False) -> LabelledImages:
+    """Load the 60 000 training and 10 000 test images of MNIST from torchvision's folder layout, float64.
+
+    Fetches the files into `data_dir` only when `download` is set. Raises DataError when torchvision or the files
+    are missing, or the download fails.
+    """
+    try:
+        from torchvision.datasets import MNIST
+    except ImportError:
+        raise DataError("the full MNIST needs torchvision: pip install 'splinegeo[datasets]'") from None
+    raw = data_dir / "MNIST" / "raw"
+    if (data_dir / "MNIST" / "processed").exists():
+        raise DataError(f"{raw.parent / 'processed'} holds pickled files, which are not read: delete that folder")
+    try:
+        train, test = (MNIST(str(data_dir), train=train, download=download) for train in (True, False))
+    except Exception as error:  # torchvision lets errors of sockets, archives and checksums through, of many types
+        if raw.exists() and any(raw.glob("*-ubyte")):
+            reason = (
+                f"MNIST in {raw} is incomplete or damaged ({_one_line(error)}): delete that folder and add --download"
+            )
+        elif download:
+            reason = (
+                f"MNIST could not be downloaded to {data_dir} ({_one_line(error)}): "
+                f"check the connection, or put its four IDX files into {raw}"
+            )
+        else:
+            reason = f"there is no MNIST under {data_dir}: add --download to fetch it, or correct --data-dir"
+        raise DataError(reason) from None
+    return _mnist("MNIST", train.data.numpy(), train.targets.numpy(), test.data.numpy(), test.targets.numpy())
+
+
+def _mnist(
+    name: str,
+    x_train: UInt8[np.ndarray, "n 28 28"],
+    y_train: Int64[np.ndarray, " n"],
+    x_test: UInt8[np.ndarray, "m 28 28"],
+    y_test: Int64[np.ndarray, " m"],
+) -> LabelledImages:
+    for images, labels in ((x_train, y_train), (x_test, y_test)):
+        if (
+            images.shape != (len(labels), 28, 28)
+            or images.dtype != np.uint8
+            or not 0 <= labels.min() <= labels.max() < 10
+        ):
+            raise DataError(
+                f"{name} is not MNIST: images of shape {images.shape} and type {images.dtype} with labels of shape "
+                f"{labels.shape}; expected (n, 28, 28) uint8 with n labels from 0 to 9"
+            )
+
+    def normalised(images: UInt8[np.ndarray, "n 28 28"]) -> Float[Tensor, "n 1 28 28"]:
+        return (torch.from_numpy(images)[:, None].to(torch.float64) / 255 - MNIST_MEAN) / MNIST_STD
+
+    def as_labels(values: Int64[np.ndarray, " n"]) -> Int64[Tensor, " n"]:
+        return torch.from_numpy(values.astype(np.int64))
+
+    return LabelledImages(
+        name=name,
+        x_train=normalised(x_train),
+        y_train=as_labels(y_train),
+        x_test=normalised(x_test),
+        y_test=as_labels(y_test),
+        mean=MNIST_MEAN,
+        std=MNIST_STD,
+        n_classes=10,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

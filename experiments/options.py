@@ -1,0 +1,23 @@
+"""Options that several commands share, and what they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[
+    str, typer.Option(help="Where to compute: auto (CUDA when there is one), cpu or cuda.", metavar="auto|cpu|cuda")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads on the CPU.", show_default="as many as torch takes")]
+DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets; the embedded one needs none.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a missing data set into --data-dir.")]
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use this many threads on the CPU; None leaves its own choice."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,98 @@
+"""What a training process writes into its run folder, when, and how it takes up again what an earlier one wrote."""
+
+from __future__ import annotations
+
+import time
+
+from experiments.checkpoint import load_weights, read_checkpoint
+from experiments.data import LabelledImages
+from experiments.errors import CheckpointError
+from experiments.metrics import accuracy_and_loss, training_metrics
+from experiments.run_folder import RunFolder
+from experiments.training import EpochSummary, Training
+from splinegeo.errors import SplineGeoError
+
+_NEARLY_MEMORISED = 0.98
+
+MEMORISED = "memorised"
+"""Event: the first epoch after which every training point is classified correctly."""
+FINAL = "final"
+"""Event: the last epoch of the settings."""
+
+
+class Recorder:
+    """Follows one training and keeps its run folder up to date."""
+
+    def __init__(self, run: RunFolder, data: LabelledImages, training: Training) -> None:
+        self.run = run
+        self.data = data
+        self.training = training
+        self.seconds = 0.0
+        self.memorised_epoch: int | None = None
+        self.saved_epoch = 0
+        self.saved_at = time.monotonic()
+        self.test_accuracy = 0.0
+
+    def resume(self) -> int:
+        """Restore the latest state; returns its epoch."""
+        path = self.run.latest_path
+        checkpoint = read_checkpoint(path)
+        load_weights(self.training.model, checkpoint, path)
+        try:
+            self.training.load_optimizer_and_penalty(checkpoint.tensors)
+            self.seconds = float(checkpoint.description["seconds"])
+            self.memorised_epoch = checkpoint.description["memorised_epoch"]
+        except (CheckpointError, SplineGeoError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be resumed from: {error}") from None
+        self.run.rewind(checkpoint.epoch)
+        metrics = self.run.metrics()
+        self.test_accuracy = metrics[-1]["test_accuracy"] if metrics else 0.0
+        self.saved_epoch = checkpoint.epoch
+        return checkpoint.epoch
+
+    def memorises(self, epoch: int, summary: EpochSummary) -> bool:
+        """Whether this is the first epoch after which every training point is classified correctly."""
+        # The accuracy met on the way through the epoch costs nothing; another look at the training set would not.
+        if self.memorised_epoch is not None or summary.accuracy < _NEARLY_MEMORISED:
+            return False
+        accuracy, _ = accuracy_and_loss(self.training.model, self.data.x_train, self.data.y_train, self.training.loss)
+        if accuracy == 1.0:
+            self.memorised_epoch = epoch
+        return accuracy == 1.0
+
+    def record(self, epoch: int, summary: EpochSummary | None) -> None:
+        """Write metrics, weights and, last, the state to resume from: what a kill leaves of it, resuming undoes."""
+        events = [MEMORISED] if epoch == self.memorised_epoch else []
+        if epoch == self.run.settings.training.epochs:
+            events.append(FINAL)
+        metrics = training_metrics(self.training.model, self.data, self.training.loss)
+        self.test_accuracy = metrics["test_accuracy"]
+        self.run.append_metrics(
+            {
+                "epoch": epoch,
+                "step": epoch * len(self.training.batches),
+                "events": events,
+                "seconds": round(self.seconds, 3),
+                "epoch_loss": summary.loss if summary else None,
+                "epoch_penalty": summary.penalty if summary else None,
+                **metrics,
+            }
+        )
+        self.run.save_weights(self.training.weights(), {"epoch": epoch, "events": events})
+        self.save_latest(epoch)
+
+    def save_latest(self, epoch: int) -> None:
+        """Write the state to resume from."""
+        description = {
+            "epoch": epoch,
+            "events": [],
+            "seconds": self.seconds,
+            "memorised_epoch": self.memorised_epoch,
+        }
+        self.run.save_latest(self.training.state(), description)
+        self.saved_epoch = epoch
+        self.saved_at = time.monotonic()
+
+    def progress_text(self, summary: EpochSummary) -> str:
+        """Accuracies for the progress bar: training in this epoch, test when last measured."""
+        return f"train {summary.accuracy:.1%}, test {self.test_accuracy:.1%}"

@@ -1,0 +1,163 @@
+"""A run on disk: config.json, metrics.jsonl and checkpoints/*.safetensors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from experiments.atomic import TEMPORARY_SUFFIX, write_atomically
+from experiments.checkpoint import Checkpoint, read_checkpoint, read_description, write_checkpoint
+from experiments.errors import RunFolderError, SettingsError
+from experiments.provenance import provenance
+from experiments.settings import RunSettings
+
+FORMAT = "splinegeo-run"
+VERSION = 1
+LATEST = "latest"
+
+
+class RunFolder:
+    """Reads and writes one run.
+
+    `checkpoints/epoch_000035.safetensors` holds the weights after 35 epochs, `checkpoints/latest.safetensors` the
+    newest weights together with all that resuming needs. `metrics.jsonl` has one JSON object a line, ordered by epoch.
+    """
+
+    def __init__(self, path: Path, settings: RunSettings, provenance: Mapping[str, Any]) -> None:
+        self.path = path
+        self.settings = settings
+        self.provenance = provenance
+
+    @classmethod
+    def create(cls, path: Path, settings: RunSettings) -> RunFolder:
+        """Start a run folder. Raises RunFolderError when something is there already."""
+        # A kill before config.json was in place may have left its temporary file: that is still an empty folder.
+        if path.exists() and not (path.is_dir() and all(entry.suffix == TEMPORARY_SUFFIX for entry in path.iterdir())):
+            raise RunFolderError(f"{path} exists and is not an empty folder: choose another folder for the run")
+        run = cls(path, settings, provenance())
+        path.mkdir(parents=True, exist_ok=True)
+        config = {"format": FORMAT, "version": VERSION, "settings": settings.as_json(), "provenance": run.provenance}
+        write_atomically(run.config_path, (json.dumps(config, indent=2) + "\n").encode())
+        run.checkpoint_folder.mkdir(exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Read a run's settings. Raises RunFolderError when it is missing, foreign, damaged or of a newer version."""
+        config_path = path / "config.json"
+        if not path.is_dir():
+            raise RunFolderError(f"there is no run folder {path}")
+        if not config_path.is_file():
+            raise RunFolderError(f"{path} is not a run folder: it has no config.json")
+        try:
+            config = json.loads(config_path.read_text("utf-8"))
+        except (ValueError, RecursionError):
+            raise RunFolderError(f"{config_path} is damaged: it is not JSON") from None
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise RunFolderError(f"{path} is not a run folder of splinegeo: its config.json is of another program")
+        if config.get("version") != VERSION:
+            raise RunFolderError(
+                f"{path} has version {config.get('version')}, this splinegeo reads version {VERSION}: update splinegeo"
+            )
+        try:
+            settings = RunSettings.from_json(config.get("settings"))
+        except SettingsError as error:
+            raise RunFolderError(f"{config_path} is damaged: {error}") from None
+        return cls(path, settings, config.get("provenance", {}))
+
+    @property
+    def config_path(self) -> Path:
+        """The file of settings and provenance."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The file of metrics."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def latest_path(self) -> Path:
+        """The checkpoint that training resumes from."""
+        return self.checkpoint_folder / f"{LATEST}.safetensors"
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        """Where the weights after `epoch` epochs are, or would be."""
+        return self.checkpoint_folder / f"epoch_{epoch:06d}.safetensors"
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
+        with open(self.metrics_path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(values, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl but one cut short by a kill. Raises RunFolderError if another is damaged."""
+        if not self.metrics_path.is_file():
+            return []
+        *lines, _ = self.metrics_path.read_bytes().split(b"\n")
+        entries = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                if not isinstance(entry["epoch"], int):
+                    raise TypeError
+            except (ValueError, TypeError, KeyError):
+                raise RunFolderError(f"{self.metrics_path} is damaged at line {number}: remove that line") from None
+            entries.append(entry)
+        return entries
+
+    def save_weights(self, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+        """Write a checkpoint of the weights at `description["epoch"]`."""
+        write_checkpoint(self.checkpoint_path(description["epoch"]), tensors, description)
+
+    def save_latest(self, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+        """Replace the checkpoint that training resumes from."""
+        write_checkpoint(self.latest_path, tensors, description)
+
+    def checkpoints(self) -> dict[int, list[str]]:
+        """Epochs of the weights on disk with the events of each (mostly none), in order of epochs."""
+        descriptions = [read_description(path) for path in self.checkpoint_folder.glob("epoch_*.safetensors")]
+        return dict(sorted((entry["epoch"], entry["events"]) for entry in descriptions))
+
+    def locate_checkpoint(self, which: int | str) -> Path:
+        """Path of a checkpoint by its epoch, by its event ("memorised", "final"), or "latest".
+
+        Raises RunFolderError naming the checkpoints that there are.
+        """
+        if which == LATEST and self.latest_path.is_file():
+            return self.latest_path
+        checkpoints = self.checkpoints()
+        for epoch, events in checkpoints.items():
+            if str(which) == str(epoch) or which in events:
+                return self.checkpoint_path(epoch)
+        if not checkpoints:
+            raise RunFolderError(f"{self.path} has no checkpoint yet")
+        there = ", ".join(
+            f"{epoch} ({', '.join(events)})" if events else str(epoch) for epoch, events in checkpoints.items()
+        )
+        raise RunFolderError(f"{self.path} has no checkpoint {which!r}: there are {there}")
+
+    def load_checkpoint(self, which: int | str) -> Checkpoint:
+        """Read the checkpoint that `locate_checkpoint` finds."""
+        return read_checkpoint(self.locate_checkpoint(which))
+
+    def rewind(self, epoch: int) -> None:
+        """Remove what was written after `epoch`, and what a kill left half-written: training can go on from there."""
+        kept = [entry for entry in self.metrics() if entry["epoch"] <= epoch]
+        write_atomically(self.metrics_path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+        for path in self.checkpoint_folder.glob("epoch_*.safetensors"):
+            if path.stem.removeprefix("epoch_").isdigit() and int(path.stem.removeprefix("epoch_")) > epoch:
+                path.unlink()
+        for path in (*self.path.glob("*" + TEMPORARY_SUFFIX), *self.checkpoint_folder.glob("*" + TEMPORARY_SUFFIX)):
+            path.unlink(missing_ok=True)

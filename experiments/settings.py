@@ -1,0 +1,150 @@
+"""The settings of a run: what is trained, on which data, how. Read from and written to a run folder's config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_origin, get_type_hints
+
+from experiments.errors import SettingsError
+from experiments.losses import LOSSES
+
+DATA_SETS = ("embedded-mnist", "mnist")
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which samples: the first `n_train` and `n_test` of a data set."""
+
+    name: str = "embedded-mnist"
+    n_train: int = 1024
+    n_test: int = 1024
+
+    def __post_init__(self) -> None:
+        _one_of("data set", self.name, DATA_SETS)
+        _at_least("number of training samples", self.n_train, 1)
+        _at_least("number of test samples", self.n_test, 1)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A ReLU network by its hidden widths; the defaults are the one of arXiv 2506.12284."""
+
+    hidden_widths: tuple[int, ...] = (196, 196, 196)
+    bias: bool = False
+    initial_scale: float = 8.0
+
+    def __post_init__(self) -> None:
+        for width in self.hidden_widths:
+            _at_least("hidden width", width, 1)
+        _positive("scale of the initial weights", self.initial_scale)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Loss, AdamW, GrokAlign and length; the defaults are Table 1 of arXiv 2506.12284."""
+
+    loss: str = "cross-entropy"
+    grokalign: float = 1e-3
+    """Coefficient λ of the GrokAlign penalty; 0 trains without it."""
+    grokalign_level: float | None = None
+    """Level of the constrained variant λ·|level − mean ‖J‖|; None minimises the norm."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    batch_size: int = 256
+    epochs: int = 3000
+    dtype: str = "float32"
+    logs_per_decade: int = 12
+    """Metrics and checkpoints for each factor of ten in epochs, equally spaced in the logarithm."""
+
+    def __post_init__(self) -> None:
+        _one_of("loss", self.loss, tuple(LOSSES))
+        _one_of("dtype", self.dtype, DTYPES)
+        _positive("learning rate", self.learning_rate)
+        for name, value in (("GrokAlign coefficient", self.grokalign), ("weight decay", self.weight_decay)):
+            if not (value >= 0 and math.isfinite(value)):
+                raise SettingsError(f"{name} must be finite and not negative, got {value}")
+        if self.grokalign_level is not None:
+            _positive("GrokAlign level", self.grokalign_level)
+        _at_least("batch size", self.batch_size, 1)
+        _at_least("number of epochs", self.epochs, 1)
+        _at_least("number of logs per decade", self.logs_per_decade, 1)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All that decides the numbers of a run, save the machine."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"seed must be from 0 to 2⁶³ − 1, got {self.seed}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Nested dictionaries of plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Any) -> RunSettings:
+        """Invert `as_json`. Raises SettingsError naming the setting that is missing, unknown or of a wrong type."""
+        settings: RunSettings = _from_json(cls, values, "settings")
+        return settings
+
+
+def differences(left: RunSettings, right: RunSettings) -> list[str]:
+    """Name every setting in which two runs differ, with both values: "training.epochs: 100 and 200"."""
+
+    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        entries: dict[str, Any] = {}
+        for name, value in values.items():
+            entries |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        return entries
+
+    one, other = flat(left.as_json()), flat(right.as_json())
+    return [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
+
+
+def _from_json(cls: type, values: Any, where: str) -> Any:
+    hints = get_type_hints(cls)
+    if not isinstance(values, Mapping) or values.keys() != hints.keys():
+        odd = sorted(values.keys() ^ hints.keys()) if isinstance(values, Mapping) else [str(values)]
+        raise SettingsError(f"{where} has missing or unknown entries: {', '.join(odd)}")
+    return cls(**{name: _value(hint, values[name], f"{where}.{name}") for name, hint in hints.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _from_json(hint, value, where)
+    if get_origin(hint) is tuple:
+        if isinstance(value, (list, tuple)):
+            return tuple(_value(get_args(hint)[0], entry, where) for entry in value)
+    elif isinstance(hint, types.UnionType):
+        return None if value is None else _value(get_args(hint)[0], value, where)
+    elif hint is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    raise SettingsError(f"{where} has the wrong type: {value!r}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def _at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise SettingsError(f"{name} must be at least {minimum}, got {value}")
+
+
+def _positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise SettingsError(f"{name} must be positive and finite, got {value}")

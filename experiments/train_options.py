@@ -1,0 +1,54 @@
+"""What can be set for a training run, with its help; defaults stand at the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder: made anew, or with --resume taken up again.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on exactly where RUN stopped, with the settings in its config.json.")
+]
+
+DataSet = Annotated[str, typer.Option(metavar="embedded-mnist|mnist", help="Data set.", rich_help_panel=_DATA)]
+TrainSamples = Annotated[int, typer.Option(min=1, help="Train on the first so many samples.", rich_help_panel=_DATA)]
+TestSamples = Annotated[int, typer.Option(min=1, help="Test on the first so many samples.", rich_help_panel=_DATA)]
+
+Widths = Annotated[
+    str, typer.Option(help="Widths of the hidden layers, with commas between.", rich_help_panel=_NETWORK)
+]
+Bias = Annotated[bool, typer.Option("--bias/--no-bias", help="Give every layer a bias.", rich_help_panel=_NETWORK)]
+InitialScale = Annotated[
+    float,
+    typer.Option(
+        help="Factor on torch's initial weights: large ones memorise before they generalise.", rich_help_panel=_NETWORK
+    ),
+]
+
+LossName = Annotated[str, typer.Option(metavar="cross-entropy|squared-error", help="Loss.", rich_help_panel=_TRAINING)]
+Coefficient = Annotated[
+    float, typer.Option(help="Coefficient λ of the GrokAlign penalty; 0 trains without.", rich_help_panel=_TRAINING)
+]
+Level = Annotated[
+    float | None,
+    typer.Option(
+        help="Hold the mean Jacobian norm at this level.", show_default="minimise it", rich_help_panel=_TRAINING
+    ),
+]
+LearningRate = Annotated[float, typer.Option(help="Step size of AdamW.", rich_help_panel=_TRAINING)]
+WeightDecay = Annotated[float, typer.Option(help="Weight decay of AdamW.", rich_help_panel=_TRAINING)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Samples a step, taken in order.", rich_help_panel=_TRAINING)]
+Epochs = Annotated[int, typer.Option(min=1, help="Length of training.", rich_help_panel=_TRAINING)]
+DType = Annotated[str, typer.Option(metavar="float32|float64", help="Floating-point type.", rich_help_panel=_TRAINING)]
+LogsPerDecade = Annotated[
+    int,
+    typer.Option(min=1, help="Metrics and checkpoints for each factor of ten in epochs.", rich_help_panel=_TRAINING),
+]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, help="Seed of the initial weights and of GrokAlign's directions.", rich_help_panel=_TRAINING),
+]

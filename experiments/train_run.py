@@ -1,0 +1,98 @@
+"""Training a run folder from its settings, from the start or from where it stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+from tqdm import tqdm
+
+from experiments.checkpoint import read_description
+from experiments.data import LabelledImages
+from experiments.errors import TrainingError
+from experiments.losses import LOSSES
+from experiments.recorder import Recorder
+from experiments.run_folder import RunFolder
+from experiments.run_model import build_model
+from experiments.schedule import log_spaced_epochs
+from experiments.settings import RunSettings
+from experiments.training import Training
+from splinegeo.grokalign import GrokAlign
+
+SECONDS_BETWEEN_SAVES = 10.0
+"""A kill loses at most this much training, or one epoch if that takes longer."""
+
+
+def saved_epoch(run: RunFolder) -> int:
+    """The epoch from which the run would resume: 0 before anything was saved."""
+    return int(read_description(run.latest_path)["epoch"]) if run.latest_path.is_file() else 0
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether the run has reached its last epoch."""
+    return saved_epoch(run) == run.settings.training.epochs
+
+
+def train_run(run: RunFolder, data: LabelledImages, device: torch.device, show_progress: bool = True) -> None:
+    """Train a run to its last epoch, from the start or exactly from its latest checkpoint.
+
+    Metrics and weights are written at epochs spaced equally in the logarithm, when the training set is memorised, and
+    at the end. Raises TrainingError when the loss is no longer finite: the last good checkpoint stays.
+    """
+    settings = run.settings
+    data = data.to(device, getattr(torch, settings.training.dtype))
+    training = _assemble(settings, data)
+    recorder = Recorder(run, data, training)
+    first = recorder.resume() if run.latest_path.is_file() else 0
+    if first == 0:
+        run.rewind(-1)
+        recorder.record(0, None)
+    scheduled = set(log_spaced_epochs(settings.training.epochs, settings.training.logs_per_decade))
+    bar = tqdm(
+        total=settings.training.epochs,
+        initial=first,
+        unit="epoch",
+        desc="train",
+        disable=not show_progress,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+    )
+    with bar:
+        for epoch in range(first + 1, settings.training.epochs + 1):
+            started = time.perf_counter()
+            try:
+                summary = training.run_epoch()
+            except TrainingError as error:
+                raise TrainingError(
+                    f"training stopped in epoch {epoch}: {error}; the last good checkpoint is of epoch "
+                    f"{recorder.saved_epoch}, try a lower learning rate or a smaller scale of the initial weights"
+                ) from None
+            recorder.seconds += time.perf_counter() - started
+            if recorder.memorises(epoch, summary) or epoch in scheduled:
+                recorder.record(epoch, summary)
+            elif time.monotonic() - recorder.saved_at > SECONDS_BETWEEN_SAVES:
+                recorder.save_latest(epoch)
+            bar.update()
+            bar.set_postfix_str(recorder.progress_text(summary), refresh=False)
+
+
+def _assemble(settings: RunSettings, data: LabelledImages) -> Training:
+    model = build_model(settings, data)
+    chosen = settings.training
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay, fused=True
+    )
+    grokalign = None
+    if chosen.grokalign > 0:
+        # On the CPU whatever the device: the directions are then the same everywhere.
+        generator = torch.Generator().manual_seed(settings.seed)
+        grokalign = GrokAlign(model, chosen.grokalign, chosen.grokalign_level, generator=generator)
+    return Training(
+        model,
+        data.x_train,
+        data.y_train,
+        LOSSES[chosen.loss],
+        optimizer,
+        grokalign=grokalign,
+        batch_size=chosen.batch_size,
+    )

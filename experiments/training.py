@@ -1,0 +1,126 @@
+"""One network in training: an epoch at a time, and all that must be kept to go on exactly from where it stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from experiments.checkpoint import WEIGHTS_PREFIX
+from experiments.errors import CheckpointError, TrainingError
+from experiments.losses import Loss
+from splinegeo.grokalign import GrokAlign
+
+_OPTIMIZER_PREFIX = "optimizer."
+_PENALTY_PREFIX = "grokalign."
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """Means over one epoch's batches, each taken before the step on that batch."""
+
+    loss: float
+    penalty: float
+    accuracy: float
+
+
+class Training:
+    """A model with its samples, loss, optimiser and optional GrokAlign penalty.
+
+    Samples stay on the device as tensors and are taken in batches in their order, as in the code of arXiv 2506.12284.
+    Any module (n, *input_shape) -> (n, C), any loss of outputs and labels and any torch optimiser whose state is
+    tensors will do.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Float[Tensor, "n ..."],
+        y: Int64[Tensor, " n"],
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        *,
+        grokalign: GrokAlign | None = None,
+        batch_size: int = 256,
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.grokalign = grokalign
+        self.n_samples = len(x)
+        self.batches = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
+
+    def run_epoch(self) -> EpochSummary:
+        """Take one step on every batch. Raises TrainingError when the loss or the weights are no longer finite."""
+        self.model.train()
+        losses: list[Tensor] = []
+        penalties: list[Tensor] = []
+        correct: list[Tensor] = []
+        for x, y in self.batches:
+            if self.grokalign is None:
+                outputs, penalty = self.model(x), None
+            else:
+                outputs, penalty = self.grokalign.outputs_and_penalty(x)
+            loss = self.loss(outputs, y)
+            (loss if penalty is None else loss + penalty).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            losses.append(loss.detach() * len(x))
+            if penalty is not None:
+                penalties.append(penalty.detach() * len(x))
+            correct.append((outputs.detach().argmax(1) == y).sum())
+        # One transfer an epoch: reading a value sooner would hold up an accelerator at every step.
+        summary = EpochSummary(
+            loss=torch.stack(losses).sum().item() / self.n_samples,
+            penalty=torch.stack(penalties).sum().item() / self.n_samples if penalties else 0.0,
+            accuracy=torch.stack(correct).sum().item() / self.n_samples,
+        )
+        if not (math.isfinite(summary.loss) and math.isfinite(summary.penalty)):
+            raise TrainingError(f"the loss became {summary.loss} with a penalty of {summary.penalty}")
+        # A sum takes over any NaN or infinity, ten times faster than looking at each weight.
+        sums = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()])
+        if not bool(torch.isfinite(sums).all()):
+            raise TrainingError("a step made weights NaN or infinite")
+        return summary
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's weights under the names that a checkpoint gives them."""
+        return {WEIGHTS_PREFIX + name: tensor for name, tensor in self.model.state_dict().items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, the optimiser's moments and the penalty's random generator: all that decides the next epoch."""
+        tensors = self.weights()
+        for index, entries in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{_OPTIMIZER_PREFIX}{index}.{name}": tensor for name, tensor in entries.items()}
+        if self.grokalign is not None:
+            tensors |= {_PENALTY_PREFIX + name: tensor for name, tensor in self.grokalign.state_dict().items()}
+        return tensors
+
+    def load_optimizer_and_penalty(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `state` kept beside the weights. Raises CheckpointError when some of it does not fit."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(_OPTIMIZER_PREFIX):
+                index, key = name.removeprefix(_OPTIMIZER_PREFIX).split(".", 1)
+                moments.setdefault(int(index), {})[key] = tensor
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        fits = moments.keys() <= set(range(len(parameters))) and all(
+            tensor.ndim == 0 or tensor.shape == parameters[index].shape
+            for index, entries in moments.items()
+            for tensor in entries.values()
+        )
+        if not fits:
+            raise CheckpointError("the checkpoint's optimiser state is of another model")
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if self.grokalign is not None:
+            self.grokalign.load_state_dict(
+                {
+                    name.removeprefix(_PENALTY_PREFIX): t
+                    for name, t in tensors.items()
+                    if name.startswith(_PENALTY_PREFIX)
+                }
+            )
