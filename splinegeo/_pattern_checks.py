@@ -10,6 +10,7 @@ from tqdm import tqdm
 from splinegeo._bits import unpack
 from splinegeo._chunks import running_sum
 from splinegeo.selection import corner_places
+from splinegeo.tolerance import CLOSENESS, TOLERANCE, unit_tolerance
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
 _POINTS_PER_BATCH = 4096
 _EDGES_PER_BATCH = 1 << 15
 _ONES_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+
+
+class Rounding(NamedTuple):
+    """What is known no better: the values of each stage's coordinates, and positions on the slice."""
+
+    values: list[Float64[np.ndarray, " units"]]
+    position: float
+
+    @classmethod
+    def of(cls, partition: "Partition") -> "Rounding":
+        """The engine's tolerance, fourfold: its reach is taken at the domain's corners and some thousand vertices."""
+        network = partition.network
+        spread = np.linspace(0, len(partition.vertices) - 1, _POINTS_PER_BATCH).astype(np.int64)
+        points = np.concatenate([partition.domain, partition.vertices[np.unique(spread)]])
+        h = partition.plane.origin + points @ partition.plane.basis
+        tolerances, noise = [], 0.0
+        for stage in network.stages:
+            tolerance, noise = unit_tolerance(stage, float(np.linalg.norm(h, axis=1).max()), noise)
+            tolerances.append(CLOSENESS * tolerance)
+            h = stage.activate(stage.affine(h))
+        return cls(tolerances, CLOSENESS * TOLERANCE * float(np.ptp(partition.domain, axis=0).max()))
 
 
 class NeighbourFigures(NamedTuple):
@@ -54,7 +76,7 @@ def count_duplicates(partition: "Partition") -> int:
     return partition.n_regions - len(np.unique(prefix))
 
 
-def neighbour_figures(partition: "Partition", allowance: float, progress: bool) -> NeighbourFigures:
+def neighbour_figures(partition: "Partition", rounding: Rounding, progress: bool) -> NeighbourFigures:
     """Compare the patterns on both sides of every inner edge."""
     inner = np.nonzero((partition.edge_faces >= 0).all(axis=1))[0]
     single = merged = 0
@@ -64,28 +86,26 @@ def neighbour_figures(partition: "Partition", allowance: float, progress: bool) 
         single += int(plain.sum())
         for others in np.array_split(edges[~plain], 1 + (~plain).sum() // _POINTS_PER_BATCH):
             if len(others):
-                in_label, alone, consistent = _compare_units(partition, others, allowance)
+                in_label, alone, consistent = _compare_units(partition, others, rounding)
                 single += int((in_label & alone).sum())
                 merged += int((in_label & ~alone & consistent).sum())
     return NeighbourFigures(len(inner), merged, len(inner) - single - merged)
 
 
-def interior_figures(partition: "Partition", allowance: float, position: float, progress: bool) -> InteriorFigures:
+def interior_figures(partition: "Partition", rounding: Rounding, progress: bool) -> InteriorFigures:
     """Compare each region's pattern with the network's forward pass at its interior point."""
     mismatches = roundings = 0
     largest = 0.0
     for batch in _batches(partition.n_regions, _POINTS_PER_BATCH, "interior points", progress):
         regions = np.arange(partition.n_regions)[batch]
-        wrong, rounded = _compare_with_forward(
-            partition, partition.interior_points[batch], regions, allowance, position
-        )
+        wrong, rounded = _compare_with_forward(partition, partition.interior_points[batch], regions, rounding)
         mismatches, roundings = mismatches + len(wrong), roundings + len(rounded)
         largest = max(largest, float(partition.areas[regions[wrong]].max(initial=0.0)))
     return InteriorFigures(mismatches, roundings, largest / float(partition.areas.sum()))
 
 
 def sample_figures(
-    partition: "Partition", n_samples: int, seed: int, allowance: float, position: float, progress: bool
+    partition: "Partition", n_samples: int, seed: int, rounding: Rounding, progress: bool
 ) -> SampleFigures:
     """Compare the pattern of the region that holds a random point with the network's forward pass there."""
     generator = np.random.default_rng(seed)
@@ -95,7 +115,7 @@ def sample_figures(
         regions = partition.locate(points)
         found = regions >= 0
         uncovered += int((~found).sum())
-        wrong, rounded = _compare_with_forward(partition, points[found], regions[found], allowance, position)
+        wrong, rounded = _compare_with_forward(partition, points[found], regions[found], rounding)
         misses, roundings = misses + len(wrong), roundings + len(rounded)
     if partition.complete:
         misses, uncovered = misses + uncovered, 0
@@ -145,7 +165,7 @@ def _differ_in_label(partition: "Partition", edges: Int64[np.ndarray, " n"]) -> 
 
 
 def _compare_units(
-    partition: "Partition", edges: Int64[np.ndarray, " n"], allowance: float
+    partition: "Partition", edges: Int64[np.ndarray, " n"], rounding: Rounding
 ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Whether an edge's unit differs between its regions; whether it alone; whether all that differ vanish there."""
     left, right = partition.edge_faces[edges].T
@@ -164,8 +184,7 @@ def _compare_units(
     of_groups = {index for group in partition.network.groups for index in group}
     for index, (one, other) in enumerate(zip(*active, strict=True)):
         if index not in of_groups:  # a comparison may differ because its maximum no longer depends on it
-            y, tolerance = values[index]
-            consistent &= ~((one ^ other) & (np.abs(y) > allowance * tolerance)).any(axis=1)
+            consistent &= ~((one ^ other) & (np.abs(values[index]) > rounding.values[index])).any(axis=1)
     return in_label, n_units == 1, consistent
 
 
@@ -173,8 +192,7 @@ def _compare_with_forward(
     partition: "Partition",
     points: Float64[np.ndarray, "n 2"],
     regions: Int64[np.ndarray, " n"],
-    allowance: float,
-    position: float,
+    rounding: Rounding,
 ) -> tuple[Int64[np.ndarray, " wrong"], Int64[np.ndarray, " rounded"]]:
     """Places of points whose forward pass has not their region's pattern: beyond rounding, and within."""
     network = partition.network
@@ -188,31 +206,24 @@ def _compare_with_forward(
     if not len(places):
         return places, places
     values = _values(partition, points[places])
-    active = [y > 0 for y, _ in values]
+    active = [y > 0 for y in values]
     for group in network.groups:
         active[group[0] : group[-1] + 1] = network.canonical(group, active[group[0] : group[-1] + 1])
     beyond = np.zeros(len(places), dtype=bool)
-    for stored, bits, (y, tolerance) in zip(_active(partition, regions[places]), active, values, strict=True):
-        beyond |= ((stored ^ bits) & (np.abs(y) > allowance * tolerance)).any(axis=1)
-    beyond &= _depths(partition, points[places], regions[places]) > position
+    stored = _active(partition, regions[places])
+    for one, other, y, tolerance in zip(stored, active, values, rounding.values, strict=True):
+        beyond |= ((one ^ other) & (np.abs(y) > tolerance)).any(axis=1)
+    beyond &= _depths(partition, points[places], regions[places]) > rounding.position
     return places[beyond], places[~beyond]
 
 
-def _values(
-    partition: "Partition", points: Float64[np.ndarray, "n 2"]
-) -> list[tuple[Float64[np.ndarray, "n units"], Float64[np.ndarray, " units"]]]:
-    """Values of each stage's coordinates at points by the forward pass, and their tolerances (infinite: carried)."""
-    from splinegeo.refine import _tolerance  # which imports what this module serves
-
+def _values(partition: "Partition", points: Float64[np.ndarray, "n 2"]) -> list[Float64[np.ndarray, "n units"]]:
+    """Values of each stage's coordinates at points, by the forward pass."""
     h = partition.plane.origin + points @ partition.plane.basis
-    noise = 0.0
     values = []
     for stage in partition.network.stages:
-        reach = float(np.linalg.norm(h, axis=1).max())
-        tolerance, noise = _tolerance(stage, reach, noise)
-        y = stage.affine(h)
-        values.append((y, tolerance))
-        h = stage.activate(y)
+        values.append(stage.affine(h))
+        h = stage.activate(values[-1])
     return values
 
 

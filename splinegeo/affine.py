@@ -20,7 +20,7 @@ _NORM_PROBES = 64
 
 
 class AffineMap(Protocol):
-    """What a network's stages ask of an affine map from R^m to R^n; arrays are float64, leading dimensions are a batch."""
+    """What a stage asks of an affine map from R^m to R^n; arrays are float64, leading dimensions are a batch."""
 
     @property
     def n_inputs(self) -> int:
@@ -36,7 +36,7 @@ class AffineMap(Protocol):
 
     @property
     def columns(self) -> Float64[np.ndarray, "m n"] | None:
-        """The rows of Wᵀ, contiguous: what each input coordinate adds to the outputs. None where W is not held as a matrix."""
+        """The rows of Wᵀ, contiguous: what each input coordinate adds to the outputs. None where W is not held."""
 
     def __call__(self, h: Rows) -> Rows:
         """The map's values h Wᵀ + b, (..., m) -> (..., n)."""
@@ -140,7 +140,7 @@ class TorchAffine:
     def transpose(self, g: Rows) -> Rows:
         """g W, the vector-Jacobian product."""
         with torch.inference_mode(False):
-            _, pull_back = torch.func.vjp(self.function, self._origin)
+            pull_back = torch.func.vjp(self.function, self._origin)[1]
         return self._batched(torch.func.vmap(lambda row: pull_back(row)[0]), g, self.n_outputs, self.n_inputs)
 
     def row_norms(self) -> Float64[np.ndarray, " n"]:
@@ -148,7 +148,7 @@ class TorchAffine:
         return self._row_norms
 
     def dense(self) -> Affine:
-        """The same map as a matrix, exact where each entry is one product: through the identity, on its smaller side."""
+        """The same map as a matrix, by its values on the identity: exact where each entry is one product."""
         if self.n_outputs < self.n_inputs:
             return Affine(self._rows_of_identity(self.transpose, self.n_outputs, self.n_inputs), self.bias)
         columns = self._rows_of_identity(self.linear, self.n_inputs, self.n_outputs)
@@ -196,7 +196,7 @@ class TorchAffine:
 
 @cache
 def _prepare_forward_mode() -> None:
-    """The first Jacobian-vector product of a process compiles torch's own rules, with a deprecation warning that is not ours."""
+    """The first Jacobian-vector product of a process compiles rules of torch's own, with a warning that is not ours."""
     nothing = torch.zeros(1, dtype=torch.float64, device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

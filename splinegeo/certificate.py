@@ -3,19 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from splinegeo._mesh_checks import mesh_figures
-from splinegeo._pattern_checks import count_duplicates, interior_figures, neighbour_figures, sample_figures
+from splinegeo._pattern_checks import Rounding, count_duplicates, interior_figures, neighbour_figures, sample_figures
+from splinegeo.tolerance import CLOSENESS, TOLERANCE
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
-# Rounding, as the engine has it: a value is known to 2⁻⁴² of the scale at which it was computed, a point to as much of
-# the domain's diameter; fourfold, as for the crossings that the engine makes one vertex.
-_TOLERANCE = 2.0**-42
-_ALLOWANCE = 4.0
-_POSITION = _ALLOWANCE * _TOLERANCE
+# A point is known to the distance at which crossings are made one vertex.
+_POSITION = CLOSENESS * TOLERANCE
 # The sum of the areas is exact to the rounding of a sum.
 _AREA = 2.0**-40
 
@@ -59,7 +55,7 @@ class Certificate:
     samples: int
     """Random points of the domain."""
     sample_misses: int
-    """Of the samples: those whose forward pass has another pattern than the region that holds them, or that none holds."""
+    """Of the samples: those that a region of another pattern than the forward pass's holds, or none."""
     sample_roundings: int
     """The same, but within rounding."""
     samples_uncovered: int
@@ -128,11 +124,11 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
     """
     if n_samples < 0:
         raise ValueError(f"n_samples must not be negative, but is {n_samples}")
-    position = _POSITION * float(np.ptp(partition.domain, axis=0).max())
-    mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, position)
-    neighbours = neighbour_figures(partition, _ALLOWANCE, progress)
-    interior = interior_figures(partition, _ALLOWANCE, position, progress)
-    samples = sample_figures(partition, n_samples, seed, _ALLOWANCE, position, progress)
+    rounding = Rounding.of(partition)
+    mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position)
+    neighbours = neighbour_figures(partition, rounding, progress)
+    interior = interior_figures(partition, rounding, progress)
+    samples = sample_figures(partition, n_samples, seed, rounding, progress)
     return Certificate(
         n_regions=partition.n_regions,
         complete=partition.complete,

@@ -1,4 +1,4 @@
-"""Max pooling as a tournament: rounds of max(a, b) = a + relu(b - a), and which of its comparisons the winner depends on."""
+"""Max pooling as a tournament: rounds of max(a, b) = a + relu(b - a), and the comparisons that decide it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Bits = Bool[np.ndarray, "n comparisons"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Matches:
-    """One round: slot i of the next round receives candidate first[i], unless its comparison finds another one greater."""
+    """One round: slot i of the next one receives candidate first[i], unless its comparison finds another greater."""
 
     first: Int64[np.ndarray, " slots"]
     paired: Int64[np.ndarray, " comparisons"]
@@ -40,12 +40,15 @@ class Tournament:
 
     @classmethod
     def of_windows(cls, windows: Windows) -> "Tournament":
-        """The tournament of windows (w, k) of indices, -1 where a place is empty (padding). Raises `InvalidNetworkError`."""
+        """The tournament of windows (w, k) of indices, -1 at empty places (padding). Raises `InvalidNetworkError`."""
         if not (windows >= 0).any(axis=1).all():
             raise InvalidNetworkError("a max pooling window lies wholly in the padding: its maximum is -infinity")
         places = np.argsort(windows < 0, axis=1, kind="stable")
         windows = np.take_along_axis(windows, places, axis=1)
         present = windows >= 0
+        window_size = windows.shape[1]
+        fullest = int(present.sum(axis=1).max())
+        windows, places, present = windows[:, :fullest], places[:, :fullest], present[:, :fullest]
         slots = _numbered(present)
         rounds = []
         while slots.shape[1] > 1:
@@ -57,7 +60,7 @@ class Tournament:
             paired = np.flatnonzero(opponents >= 0)
             rounds.append(Matches(left[taken], paired, opponents[paired], np.nonzero(taken)[0][paired]))
             slots = _numbered(taken)
-        return cls(len(windows), windows[present], places[present], windows.shape[1], tuple(rounds))
+        return cls(len(windows), windows[present], places[present], window_size, tuple(rounds))
 
     def winners(self, active: Sequence[Bits]) -> Integer[np.ndarray, "n w"]:
         """Place of each window's maximum, from the active bits (second > first) of each round's comparisons.
@@ -72,7 +75,7 @@ class Tournament:
         return places
 
     def canonical(self, active: Sequence[Bits]) -> list[Bits]:
-        """The active bits with those of comparisons that no winner took part in set to 0: equal iff the winners are equal."""
+        """Active bits, 0 for comparisons that no winner took part in: equal iff the winners are equal."""
         canonical: list[Bits] = []
         needed = np.ones((len(active[0]), self.n_windows), dtype=bool)
         for index in range(len(self.rounds) - 1, -1, -1):
@@ -100,7 +103,7 @@ def pooling_windows(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Windows:
-    """Windows of max pooling over the last dimensions of an array of this shape; places in a window run in row-major order."""
+    """Windows of max pooling over the last dimensions of an array of this shape; their places in row-major order."""
     sizes, out_sizes = shape[-len(kernel) :], out_shape[-len(kernel) :]
     axes = []
     for size, out, k, s, p, d in zip(sizes, out_sizes, kernel, stride, padding, dilation, strict=True):

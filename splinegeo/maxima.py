@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from splinegeo.errors import UnsupportedModuleError
 from splinegeo.max_pooling import Tournament, Windows, adaptive_windows, dimension_windows, pooling_windows
@@ -47,7 +47,7 @@ def _tournament_round(first: Tensor, paired: Tensor, second: Tensor, windows: In
         return values[second] - values[challenged], values[first]
 
     def join(y: Tensor, kept: Tensor) -> Tensor:
-        return kept + F.pad(y, (0, 1))[gain]
+        return kept + functional.pad(y, (0, 1))[gain]
 
     return Round(np.zeros(len(paired)), windows, split, join, n_kept=len(first))
 
@@ -65,7 +65,7 @@ def max_pool(
     """torch's max pooling over the last 1, 2 or 3 dimensions."""
     _refuse_indices(return_indices)
     stride = stride or kernel_size
-    shape = getattr(F, f"max_pool{dims}d")(input, kernel_size, stride, padding, dilation, ceil_mode).shape
+    shape = getattr(functional, f"max_pool{dims}d")(input, kernel_size, stride, padding, dilation, ceil_mode).shape
     sizes = [_for_each_axis(value, dims) for value in (kernel_size, stride, padding, dilation)]
     return _greatest(pooling_windows(input.shape, shape, *sizes), shape, f"MaxPool{dims}d")
 
@@ -73,7 +73,7 @@ def max_pool(
 def adaptive_max_pool(dims: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Nonlinearity:
     """torch's adaptive max pooling over the last 1, 2 or 3 dimensions."""
     _refuse_indices(return_indices)
-    shape = getattr(F, f"adaptive_max_pool{dims}d")(input, output_size).shape
+    shape = getattr(functional, f"adaptive_max_pool{dims}d")(input, output_size).shape
     return _greatest(adaptive_windows(input.shape, shape[-dims:]), shape, f"AdaptiveMaxPool{dims}d")
 
 

@@ -1,4 +1,4 @@
-"""A torch module read as a continuous piecewise affine network: stages of an affine map and units linear on either side of zero."""
+"""A torch module read as a continuous piecewise affine network, exactly."""
 
 from collections.abc import Sequence
 from math import prod
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from splinegeo.affine import Affine, AffineMap, TorchAffine
@@ -29,17 +29,17 @@ _CHECK_TOLERANCE = 1e-9
 def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None = None) -> Network:
     """Read a torch module as a continuous piecewise affine network, exactly, in float64 on the CPU.
 
-    What is read is the module's forward as torch.fx traces it for one sample, in evaluation mode; conversions to other floating types
-    and devices are disregarded. The module itself is left as it is. The result is compared with the module's own forward at two
-    random inputs.
+    What is read is the module's forward as torch.fx traces it for one sample, in evaluation mode; conversions to other
+    floating types and devices are disregarded. The module itself is left as it is. The result is compared with the
+    module's own forward at two random inputs.
 
     Args:
         model: maps (n, *input_shape) to (n, ...), each sample independently of the others.
-        input_shape: shape of one input; may be left out where a Linear layer, or one after a Flatten, is the first to read it.
+        input_shape: shape of one input; may be left out where a Linear layer, or one after a Flatten, reads it first.
 
-    Raises `UnsupportedModuleError` for a layer or function that is not piecewise affine or not readable, naming its path,
-    `InvalidNetworkError` for NaN or infinite weights, sizes that do not fit each other or an unknown input shape, and `ShapeError` for
-    an input shape that does not fit the network.
+    Raises `UnsupportedModuleError` for a layer or function that is not piecewise affine or not readable, naming its
+    path, `InvalidNetworkError` for NaN or infinite weights, sizes that do not fit each other or an unknown input shape,
+    and `ShapeError` for an input shape that does not fit the network.
     """
     if isinstance(model, Network):
         return model
@@ -55,21 +55,21 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
 
 
 def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape given, or that which the first Linear layer asks for; flattened where such a layer takes it as a whole only."""
+    """The shape given, or that which the first Linear layer asks for; flattened where that layer takes it so only."""
     readers = [node for node in calls.dependent if calls.input in node.all_input_nodes]
     direct = {calls.trace.submodule(node).in_features for node in readers if is_linear(calls.trace, node)}
     if given is not None:
         shape = tuple(int(n) for n in given)
-        if len(readers) == len(direct) == 1 and shape[-1:] != tuple(direct) and prod(shape) in direct:
-            return (prod(shape),)
-        return shape
+        flat = len(readers) == 1 and direct == {prod(shape)} and shape[-1:] != (prod(shape),)
+        return (prod(shape),) if flat else shape
     while len(readers) == 1 and is_row_major(calls.trace, readers[0]):
         readers = [node for node in calls.dependent if readers[0] in node.all_input_nodes]
     if not calls.dependent:
         raise InvalidNetworkError("the network holds no linear layer")
     for node in readers:
         if is_linear(calls.trace, node):
-            return (calls.trace.submodule(node).in_features,)
+            layer: Any = calls.trace.submodule(node)
+            return (layer.in_features,)
     if any(is_piecewise(calls.trace, node) for node in readers):
         name = calls.trace.path(readers[0])
         raise InvalidNetworkError(
@@ -79,34 +79,41 @@ def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...
 
 
 def _compare_forward(network: Network, model: nn.Module) -> None:
-    """Raise `InvalidNetworkError` if the network read and the module differ: the trace cannot show everything that Python does."""
+    """Raise `InvalidNetworkError` where the network and the module differ: a trace does not show all of a forward."""
     x = np.random.default_rng(_CHECK_SEED).standard_normal((_CHECK_SAMPLES, network.n_inputs))
     try:
         with _KeepFloat64():
-            expected = model(torch.from_numpy(x).reshape(_CHECK_SAMPLES, *network.input_shape))
+            expected = model(torch.tensor(x).reshape(_CHECK_SAMPLES, *network.input_shape))
     except Exception as error:  # whatever the module's own code raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidNetworkError(
             f"the network's forward fails on a batch of {_CHECK_SAMPLES} inputs: {reason}"
         ) from error
-    h, largest = x, 1.0
-    for stage in network.stages:
-        h = stage.activate(stage.affine(h))
-        largest = max(largest, float(np.abs(h).max(initial=0.0)))
-    found = network.output(h)
+    with np.errstate(all="ignore"):
+        found, scale = _outputs_and_scale(network, x)
     if tuple(expected.shape[:1]) != (_CHECK_SAMPLES,) or expected.numel() != found.size:
         raise InvalidNetworkError(
-            f"the network maps a batch of {_CHECK_SAMPLES} to {tuple(expected.shape)}: its output must be (n, ...), each sample by itself"
+            f"the network maps a batch of {_CHECK_SAMPLES} inputs to {tuple(expected.shape)}: "
+            "its output must be (n, ...), each sample by itself"
         )
     reference = expected.numpy().reshape(found.shape)
     if not (np.isfinite(found).all() and np.isfinite(reference).all()):
         raise InvalidNetworkError("the network's outputs are not finite: its weights overflow")
-    scale = max(largest, float(np.abs(reference).max(initial=0.0)))
     if float(np.abs(found - reference).max(initial=0.0)) > _CHECK_TOLERANCE * scale:
         raise InvalidNetworkError(
-            "the network's forward is not what its trace shows: it writes over a tensor that is used elsewhere, mixes the samples of a "
-            "batch, or is random; write it without"
+            "the network's forward is not what its trace shows: it writes over a tensor that is used elsewhere, mixes "
+            "the samples of a batch, or is random; write it without"
         )
+
+
+def _outputs_and_scale(network: Network, x: np.ndarray) -> tuple[np.ndarray, float]:
+    """The network's outputs, and the largest number among them and all coordinates between its stages."""
+    h, scale = x, 0.0
+    for stage in network.stages:
+        h = stage.activate(stage.affine(h))
+        scale = max(scale, float(np.abs(h).max(initial=0.0)))
+    outputs = network.output(h)
+    return outputs, max(scale, float(np.abs(outputs).max(initial=0.0)))
 
 
 class _KeepFloat64(TorchFunctionMode):

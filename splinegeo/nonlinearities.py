@@ -1,4 +1,4 @@
-"""Piecewise linear layers as rounds of two-piece units: what is cut, what is kept beside it, and how both join again."""
+"""Piecewise linear layers as rounds of two-piece units: what is cut, what is kept beside it, how both join again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ Bound = float | Tensor
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Round:
-    """One stage of a layer. `split` takes the values so far to the coordinates that are cut at 0 and those kept beside them.
+    """One stage of a layer. `split` takes the values so far to the coordinates cut at 0 and those kept beside them.
 
     After each cut coordinate y has become slope · y where y <= 0, `join` takes both to the values of the next round.
     """
@@ -71,6 +71,8 @@ def _cut_only(y: Tensor, kept: Tensor) -> Tensor:
 
 
 def _two_piece(input: Tensor, slopes: Float64[np.ndarray, " n"], kind: str) -> Nonlinearity:
+    if not np.isfinite(slopes).all():
+        raise InvalidNetworkError("its slope must be a finite number")
     step = Round(slopes, np.arange(input.numel()), _whole, _cut_only, plain=True)
     return Nonlinearity(kind, tuple(input.shape), flat_operand, (step,))
 
@@ -104,10 +106,10 @@ def absolute(input: Tensor) -> Nonlinearity:
 
 
 def clamp(input: Tensor, min: Bound | None = None, max: Bound | None = None) -> Nonlinearity:
-    """Lo + relu(z - lo) - relu(z - hi), with two cuts a unit; one cut with one bound, whose piece 1 lies within the bound."""
+    """Lo + relu(z - lo) - relu(z - hi), two cuts a unit; with one bound one cut, and piece 1 lies within the bound."""
     low = None if isinstance(min, float | int) and min == -inf else min
     high = None if isinstance(max, float | int) and max == inf else max
-    shape = torch.clamp(input, min, max).shape
+    shape = torch.clamp(input, min, max).shape  # type: ignore[arg-type]
     n = prod(shape)
 
     def operand(input: Tensor, *_: Any, **__: Any) -> Tensor:

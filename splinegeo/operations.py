@@ -1,4 +1,4 @@
-"""Which calls can be read: those that are affine in what depends on the input, by name, and the refusal of all others."""
+"""Which calls can be read: by name those that are affine in what depends on the input, and the refusal of others."""
 
 from collections.abc import Collection
 from typing import Any
@@ -13,9 +13,14 @@ from splinegeo.tracing import Trace
 
 READABLE = (
     "Linear, Conv, ConvTranspose, average, max and adaptive pooling, BatchNorm, padding, Upsample, Flatten and other "
-    "reshapings, Dropout, ReLU, LeakyReLU, PReLU, RReLU, ReLU6, Hardtanh, Hardsigmoid, abs, clamp, maxima, minima, sums, "
-    "and products with constants"
+    "reshapings, Dropout, ReLU, LeakyReLU, PReLU, RReLU, ReLU6, Hardtanh, Hardsigmoid, abs, clamp, maxima, minima, "
+    "sums, and products with constants"
 )
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 _PASS_THROUGH_MODULES = frozenset(
     {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout}
@@ -39,25 +44,25 @@ _AFFINE_MODULES = frozenset(
     }
 )
 
-CASTS = frozenset("float double half bfloat16 to type_as cpu cuda".split())
-"""Conversions that are disregarded: the network is read in exact arithmetic's stead in float64, on the CPU."""
-_DROPOUTS = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split())
-_PASS_THROUGH = CASTS | _DROPOUTS | frozenset("contiguous clone data detach requires_grad_".split())
-_ROW_MAJOR = frozenset("flatten view reshape reshape_as view_as unflatten squeeze unsqueeze ravel".split())
-_OF_FIRST_ARGUMENT = frozenset(
-    "permute transpose swapaxes swapdims movedim moveaxis t T mT expand expand_as broadcast_to repeat repeat_interleave "
-    "tile flip fliplr flipud roll rot90 narrow select index_select gather take_along_dim getitem chunk split tensor_split "
-    "unbind diagonal tril triu sum mean cumsum diff neg negative positive pos pad interpolate upsample unfold fold "
-    "pixel_shuffle pixel_unshuffle channel_shuffle linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
-    "conv_transpose3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
-    "batch_norm div divide true_divide truediv".split()
+CASTS = _names("float double half bfloat16 to type_as cpu cuda")
+"""Conversions that are disregarded: a network is read in float64 on the CPU."""
+_DROPOUTS = _names("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout")
+_PASS_THROUGH = CASTS | _DROPOUTS | _names("contiguous clone data detach requires_grad_")
+_ROW_MAJOR = _names("flatten view reshape reshape_as view_as unflatten squeeze unsqueeze ravel")
+_OF_FIRST_ARGUMENT = _names(
+    "permute transpose swapaxes swapdims movedim moveaxis t T mT expand expand_as broadcast_to repeat "
+    "repeat_interleave tile flip fliplr flipud roll rot90 narrow select index_select gather take_along_dim "
+    "getitem chunk split tensor_split unbind diagonal tril triu sum mean cumsum diff neg negative positive pos "
+    "pad interpolate upsample unfold fold pixel_shuffle pixel_unshuffle channel_shuffle linear conv1d conv2d "
+    "conv3d conv_transpose1d conv_transpose2d conv_transpose3d avg_pool1d avg_pool2d avg_pool3d "
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d batch_norm div divide true_divide truediv"
 )
-_SHAPE_OF_SECOND_ARGUMENT = frozenset("reshape_as view_as expand_as type_as to".split())
-_SUMS = frozenset("add sub subtract rsub cat concat concatenate hstack vstack dstack stack".split())
-_PRODUCTS = frozenset("mul multiply matmul mm bmm mv dot einsum tensordot".split())
-_METADATA = frozenset(
-    "size dim ndimension numel nelement stride is_floating_point get_device is_contiguous zeros_like ones_like full_like "
-    "new_zeros new_ones new_full new_tensor shape ndim dtype device layout is_cuda requires_grad".split()
+_SHAPE_OF_SECOND_ARGUMENT = _names("reshape_as view_as expand_as type_as to")
+_SUMS = _names("add sub subtract rsub cat concat concatenate hstack vstack dstack stack")
+_PRODUCTS = _names("mul multiply matmul mm bmm mv dot einsum tensordot")
+_METADATA = _names(
+    "size dim ndimension numel nelement stride is_floating_point get_device is_contiguous zeros_like ones_like "
+    "full_like new_zeros new_ones new_full new_tensor shape ndim dtype device layout is_cuda requires_grad"
 )
 _DIFFERENT_IN_TRAINING = _DROPOUTS | {"batch_norm", "rrelu"}
 
@@ -87,7 +92,7 @@ def is_linear(trace: Trace, node: fx.Node) -> bool:
 
 
 def check_readable(trace: Trace, node: fx.Node, dependent: Collection[fx.Node]) -> None:
-    """Raise `UnsupportedModuleError` unless a call is known as piecewise affine in those of its arguments that are dependent."""
+    """Raise `UnsupportedModuleError` unless a call is piecewise affine in those of its arguments that are dependent."""
     what = describe(trace, node)
     if node.op == "call_module":
         _check_module(trace, node, what)
@@ -114,7 +119,9 @@ def _check_module(trace: Trace, node: fx.Node, what: str) -> None:
     if type(module) not in _AFFINE_MODULES and not is_piecewise(trace, node):
         raise UnsupportedModuleError(f"{what} cannot be read as piecewise affine; readable are {READABLE}")
     if isinstance(module, _BATCH_NORMS) and module.running_mean is None:
-        raise UnsupportedModuleError(f"{what} keeps no running statistics: without them it is not affine in evaluation mode")
+        raise UnsupportedModuleError(
+            f"{what} keeps no running statistics: without them it is not affine in evaluation mode"
+        )
 
 
 def _check_options(node: fx.Node, name: str, what: str) -> None:

@@ -18,6 +18,7 @@ from splinegeo.linear_regions import LinearRegions, merge_equal_maps
 from splinegeo.locate import Grid, build_grid, locate
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network
+from splinegeo.operator_norms import operator_norms
 from splinegeo.power_diagram import region_centroids, region_radii
 from splinegeo.slice import Slice
 
@@ -168,7 +169,7 @@ class Partition:
         """Norm of each region's linear operator: "frobenius" or "spectral", of A ("input") or of A Uᵀ ("slice")."""
         cache = self._norms
         if (kind, space) not in cache:
-            cache[kind, space] = region_maps.operator_norms(self, kind, space)
+            cache[kind, space] = operator_norms(self, kind, space)
         return cache[kind, space]
 
     # queries

@@ -85,7 +85,7 @@ def gives_indices(node: fx.Node) -> bool:
 def layer_of(
     trace: Trace, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], dependent: Collection[fx.Node]
 ) -> Nonlinearity:
-    """The layer that a call makes, from its arguments' values for a batch of one sample and the nodes that depend on the input.
+    """The layer that a call makes, from its arguments' values for one sample and the nodes that depend on the input.
 
     Raises `InvalidNetworkError` or `UnsupportedModuleError`, naming the call, for parameters that cannot be read.
     """
@@ -107,7 +107,7 @@ def layer_of(
 def _of_two(
     name: str, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], dependent: Collection[fx.Node]
 ) -> Nonlinearity:
-    """The greater or lesser of two tensors; where one of them is a constant it needs one cut a unit and carries nothing."""
+    """The greater or lesser of two tensors; where one of them is a constant, one cut a unit and nothing carried."""
     nodes, values = _both(node.args, node.kwargs), _both(args, kwargs)
     varying = [i for i in range(2) if nodes[i] in dependent]
     if len(varying) == 2:

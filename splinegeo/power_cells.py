@@ -13,14 +13,13 @@ from splinegeo._chunks import running_sum
 from splinegeo.errors import InvalidNetworkError, ShapeError
 from splinegeo.network import Network, read_network
 from splinegeo.slice import Box, Slice, domain_polygon
+from splinegeo.tolerance import unit_tolerance
 
 MOST_UNITS = 12
 # A vertex of the envelope lies on every plane that comes this near to it, as a share of the envelope's height.
 _INCIDENT = 1e-11
 # Cells narrower than this share of the domain's size are no cells: rounding leaves them where planes meet in a line.
 _NARROW = 1e-11
-# Units that stay below this share of their terms are zero.
-_ZERO = 2.0**-42
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +72,9 @@ def power_cells(
     functions = stage.affine.linear(np.vstack([plane.basis, plane.origin]))
     functions[2] += stage.affine.bias
     polygon = domain_polygon(domain, plane)
-    reach = np.linalg.norm(plane.origin + polygon @ plane.basis, axis=1).max()
-    terms = stage.affine.row_norms() * reach + np.abs(stage.affine.bias)
-    return layer_cells(functions.T, stage.slopes, polygon, plane, _ZERO * terms)
+    reach = float(np.linalg.norm(plane.origin + polygon @ plane.basis, axis=1).max())
+    tolerance, _ = unit_tolerance(stage, reach, 0.0)
+    return layer_cells(functions.T, stage.slopes, polygon, plane, tolerance)
 
 
 def layer_cells(
@@ -92,17 +91,19 @@ def layer_cells(
         slopes: what y is multiplied by where y <= 0; below 1.
         polygon: corners, counter-clockwise.
         plane: the slice, whose origin centroids and radii depend on.
-        tolerance: units whose |y| nowhere exceeds it are zero; default 0.
+        tolerance: units whose |y| nowhere exceeds it, such as carried ones with an infinite one, count as not positive;
+            default 0.
 
-    Raises `InvalidNetworkError` for more than 12 units or slopes of 1 or above.
+    Raises `InvalidNetworkError` for more than 12 other units, or slopes of 1 or above among them.
     """
-    n = len(functions)
-    if n > MOST_UNITS:
-        raise InvalidNetworkError(f"power cells take 2^n patterns: at most {MOST_UNITS} units, not {n}")
-    if n and not slopes.max() < 1:
-        raise InvalidNetworkError(f"power cells need convex units, with slopes below 1; unit {slopes.argmax()} has not")
     values = functions[:, :2] @ polygon.T + functions[:, 2:]
     kinked = np.abs(values).max(axis=1, initial=0.0) > (0.0 if tolerance is None else tolerance)
+    if kinked.sum() > MOST_UNITS:
+        raise InvalidNetworkError(f"power cells take 2^n patterns: at most {MOST_UNITS} units, not {kinked.sum()}")
+    for unit in np.nonzero(kinked & ~(slopes < 1))[0]:
+        raise InvalidNetworkError(
+            f"power cells need convex units, with slopes below 1, but unit {unit} has {slopes[unit]}"
+        )
     patterns = _all_patterns(kinked)
     sites = np.where(patterns, 1.0, slopes) @ functions
     facets = _envelope_facets(sites, polygon)
@@ -138,7 +139,7 @@ def _envelope_facets(
     planes /= max(height, np.finfo(np.float64).tiny)
     edges = np.roll(corners, -1, axis=0) - corners
     outward = np.column_stack([edges[:, 1], -edges[:, 0]]) / np.linalg.norm(edges, axis=1)[:, None]
-    # Rows (normal, offset), normal · p + offset <= 0: above every plane, within the polygon's sides, below a roof y = 2.
+    # Rows (normal, offset), normal · p + offset <= 0: above all planes, within the polygon's sides, below a roof y = 2.
     above = np.column_stack([planes[:, :2], -np.ones(len(planes)), planes[:, 2]])
     sides = np.column_stack([outward, np.zeros(len(corners)), -np.einsum("kd,kd->k", outward, corners)])
     inside = np.array([0.0, 0.0, (planes[:, 2].max() + 2) / 2])

@@ -11,7 +11,7 @@ from splinegeo._sibling_cells import flip_gains
 from splinegeo.face_corners import FacePoints, corners_and_centres
 from splinegeo.layer_diagram import LayerDiagram, all_threads, layer_diagrams
 from splinegeo.prefix_maps import StageBlock, face_count
-from splinegeo.refine import TOLERANCE
+from splinegeo.tolerance import TOLERANCE, unit_tolerance
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -97,14 +97,15 @@ def checked_diagrams(partition: "Partition") -> tuple[tuple[LayerDiagram, ...], 
     diagrams = layer_diagrams(partition, lambda block: flips[block.stage].add(block))
     largest_input = np.linalg.norm(partition.plane.origin + partition.domain @ partition.plane.basis, axis=1).max()
     reports = []
-    reach = float(largest_input)
+    reach, noise = float(largest_input), 0.0
     for diagram in diagrams:
         for index in diagram.stages:
             stage = partition.network.stages[index]
-            terms = stage.affine.row_norms() * reach + np.abs(stage.affine.bias)
-            # Where outputs cancel, their rounding errors are those of the values that cancelled.
-            reach = flips[index].largest_output + float(np.linalg.norm(terms)) / max(1, len(terms)) ** 0.5
-        reports.append(_report(diagram, flips[diagram.stages[-1]], 2 * float(np.abs(1 - stage.slopes) @ terms)))
+            tolerance, noise = unit_tolerance(stage, reach, noise)
+            reach = flips[index].largest_output
+        kinked = stage.slopes != 1
+        scale = 2 * float(np.abs(1 - stage.slopes[kinked]) @ tolerance[kinked]) / TOLERANCE
+        reports.append(_report(diagram, flips[diagram.stages[-1]], scale))
     return diagrams, PowerDiagramReport(tuple(reports))
 
 

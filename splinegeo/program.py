@@ -1,4 +1,4 @@
-"""A trace in functional form: the calls whose values depend on the input, in order, and what they give for one sample."""
+"""A trace in functional form: the calls that depend on the input, in order, and what they give for one sample."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
 from splinegeo.nonlinearities import Nonlinearity
@@ -34,8 +34,8 @@ class Calls:
 def calls_of(trace: Trace) -> Calls:
     """Bring a trace into functional form.
 
-    Raises `UnsupportedModuleError` for a call that is not piecewise affine, `InvalidNetworkError` for weights that are not finite and
-    for a network whose output does not depend on its input.
+    Raises `UnsupportedModuleError` for a call that is not piecewise affine, `InvalidNetworkError` for weights that are
+    not finite and for a network whose output does not depend on its input.
     """
     source = next(node for node in trace.graph.nodes if node.op == "placeholder")
     output = next(node for node in trace.graph.nodes if node.op == "output")
@@ -88,7 +88,8 @@ def _take_values_of_extrema(trace: Trace) -> None:
                     user.replace_all_uses_with(node)
                 elif user.users:
                     raise UnsupportedModuleError(
-                        f"{describe(trace, node)} is used for its indices, which are not piecewise affine: use its values alone"
+                        f"{describe(trace, node)} is used for its indices, which are not piecewise affine: "
+                        "use its values alone"
                     )
 
 
@@ -115,7 +116,7 @@ def _check_finite(calls: Calls) -> None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Program:
-    """Calls together with what they are for inputs of one shape: constants, piecewise linear layers, and values at an example."""
+    """Calls with what they are for inputs of one shape: constants, piecewise linear layers, values at an example."""
 
     calls: Calls
     input_shape: tuple[int, ...]
@@ -131,15 +132,16 @@ class Program:
     def evaluate(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """A dependent call's value, from those before it."""
         args, kwargs = self.arguments(node, values)
-        return (
-            self.layers[node](*args, **kwargs)
-            if node in self.layers
-            else carry_out(self.calls.trace, node, args, kwargs)
-        )
+        if node in self.layers:
+            return self.layers[node](*args, **kwargs)
+        return carry_out(self.calls.trace, node, args, kwargs)
 
 
 def program_for(calls: Calls, input_shape: Sequence[int]) -> Program:
-    """Evaluate the calls for an input of this shape. Raises `ShapeError` or `InvalidNetworkError` where sizes do not fit."""
+    """Evaluate the calls for an input of this shape.
+
+    Raises `ShapeError` or `InvalidNetworkError` where sizes do not fit, and for parameters that cannot be read.
+    """
     generator = torch.Generator().manual_seed(_EXAMPLE_SEED)
     sample = torch.randn((1, *input_shape), dtype=torch.float64, generator=generator, device="cpu")
     example: dict[fx.Node, Any] = {calls.input: sample}
@@ -198,7 +200,8 @@ def _check_width(calls: Calls, node: fx.Node, args: tuple[Any, ...], input_shape
         before = before.args[0]
     if before is calls.input:
         raise ShapeError(
-            f"the network takes {layer.in_features} inputs, but an input of shape ({_sizes(input_shape)}) holds {prod(input_shape)}"
+            f"the network takes {layer.in_features} inputs, "
+            f"but an input of shape ({_sizes(input_shape)}) holds {prod(input_shape)}"
         )
     raise InvalidNetworkError(
         f"layer '{calls.trace.path(node)}' takes {layer.in_features} inputs, but the layer before it gives {width}"

@@ -1,4 +1,4 @@
-"""A forward read as stages: one for each round of each piecewise linear layer, other values that are still needed carried."""
+"""A forward read as stages: one for each round of each piecewise linear layer, values needed later carried along."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,14 @@ from splinegeo.stages import Layer, Network, Stage
 from splinegeo.torch_calls import name_of
 from splinegeo.tracing import THE_NETWORK
 
-# A matrix of so many entries (32 MB) is held, and so many in all; larger maps stay operators. Linear layers are always held.
+# A matrix of so many entries (32 MB) is held, and so many in all; larger maps stay operators. Linear layers are held.
 DENSE_ENTRIES = 1 << 22
 DENSE_ENTRIES_IN_ALL = 1 << 26
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _State:
-    """The coordinates between two stages: first those of a layer's round, cut and kept, then the carried values, flattened."""
+    """The coordinates between two stages: those of a layer's round, cut and kept, then carried values, flattened."""
 
     program: Program
     layer: fx.Node | None
@@ -46,7 +46,7 @@ class _State:
         return self.n_cut + self.n_kept + sum(_count(self.program.example[node]) for node in self.carried)
 
     def values(self, h: Tensor) -> dict[fx.Node, Any]:
-        """The values that coordinates after activation stand for; a layer's values between its rounds stand in its place."""
+        """The values that coordinates after activation stand for; between a layer's rounds, its values so far."""
         program = self.program
         if self.layer is None:
             return {program.calls.input: h.reshape(1, *program.input_shape)}
@@ -93,7 +93,7 @@ class _Segment:
         return _count(self.program.example[self.program.calls.result]) if self.after is None else self.after.size
 
     def affine(self, room: int) -> AffineMap:
-        """Weights themselves for a chain of Linear layers, else a matrix where it is small and fits the room, else an operator."""
+        """The weights of a chain of Linear layers; else a matrix if it is small and fits the room, or an operator."""
         exact = self._linear_chain()
         if exact is not None:
             return exact
@@ -102,7 +102,7 @@ class _Segment:
         return operator.dense() if self.before.size * self.n_outputs <= min(DENSE_ENTRIES, room) else operator
 
     def _linear_chain(self) -> Affine | None:
-        """The product of Linear layers, each applied to the whole state; None for anything else, or where it is too large."""
+        """The product of Linear layers applied to the whole state, or identity; None for all else, and if large."""
         program, calls = self.program, self.program.calls
         if self.before.layer is None:
             value = calls.input
@@ -127,15 +127,21 @@ class _Segment:
             elif not is_row_major(calls.trace, node):
                 return None
             value = node
-        if self.after is None:
-            fits = calls.result is value
-        else:
-            fits = self.after.round.plain and not self.after.carried and self.after.layer.args[:1] == (value,)
-        return chain if fits else None
+        if not self._ends_with(value):
+            return None
+        if chain is None and self.n_outputs**2 <= DENSE_ENTRIES:
+            return Affine(np.eye(self.n_outputs), np.zeros(self.n_outputs))
+        return chain
+
+    def _ends_with(self, value: fx.Node) -> bool:
+        """Are the segment's outputs the coordinates of one value as they are?"""
+        if self.after is None or self.after.layer is None:
+            return self.program.calls.result is value
+        return self.after.round.plain and not self.after.carried and self.after.layer.args[:1] == (value,)
 
 
 def _dense_linear(layer: Any) -> Affine:
-    weight = layer.weight.numpy()
+    weight = np.ascontiguousarray(layer.weight.numpy())
     return Affine(weight, np.zeros(len(weight)) if layer.bias is None else layer.bias.numpy())
 
 
@@ -211,8 +217,6 @@ def _count(value: Any) -> int:
 
 def _restore(example: Any, parts: Iterator[Tensor]) -> Any:
     """A value like the example, from the flattened tensors of another sample."""
-    return (
-        next(parts).reshape(example.shape)
-        if isinstance(example, Tensor)
-        else tuple(_restore(part, parts) for part in example)
-    )
+    if isinstance(example, Tensor):
+        return next(parts).reshape(example.shape)
+    return tuple(_restore(part, parts) for part in example)

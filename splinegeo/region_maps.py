@@ -111,38 +111,9 @@ def affine_map(partition: "Partition", region: int) -> tuple[Float64[np.ndarray,
     return first.transpose(rows[0]), rows[0] @ first.bias + constant[0]
 
 
-def operator_norms(partition: "Partition", kind: str = "frobenius", space: str = "input") -> Float64[np.ndarray, " R"]:
-    """Frobenius or spectral norm of each region's A ("input"), or of its restriction A Uᵀ to the slice ("slice").
-
-    In input space the input dimension is never touched: with the QR decomposition W₁ᵀ = Q R, A = u W₁ and u Rᵀ have
-    equal norms.
-    """
-    if kind not in ("frobenius", "spectral"):
-        raise ValueError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
-    if space == "slice":
-        return _matrix_norms(partition.slice_maps[:, :, :2], kind)
-    if space != "input":
-        raise ValueError(f"space must be 'input' or 'slice', not {space!r}")
-    reduce = isometry(first_affine(partition.network))
-    norms = np.empty(partition.n_regions)
-    for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs)):
-        reduced = reduce(rows.reshape(-1, rows.shape[-1]))
-        norms[place] = _matrix_norms(reduced.reshape(*rows.shape[:2], -1), kind)
-    return norms
-
-
 def isometry(affine: "AffineMap") -> Callable[[Float64[np.ndarray, "n units"]], Float64[np.ndarray, "n m"]]:
     """A function of rows u whose values have the inner products of u W, in as few dimensions as is cheap."""
     if affine.columns is None:
         return affine.transpose
     triangle = np.ascontiguousarray(np.linalg.qr(affine.columns)[1].T)
     return lambda rows: rows @ triangle
-
-
-def _matrix_norms(matrices: Float64[np.ndarray, "n C m"], kind: str) -> Float64[np.ndarray, " n"]:
-    if kind == "frobenius":
-        return np.sqrt(np.einsum("nij,nij->n", matrices, matrices))
-    if matrices.shape[2] < matrices.shape[1]:
-        matrices = matrices.transpose(0, 2, 1)
-    gram = matrices @ matrices.transpose(0, 2, 1)
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0.0))

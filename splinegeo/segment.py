@@ -14,7 +14,7 @@ from splinegeo._bits import pack
 from splinegeo._chunks import running_sum
 from splinegeo.errors import DegenerateSliceError, ShapeError
 from splinegeo.network import Network, Stage, read_network
-from splinegeo.refine import _CLOSENESS, TOLERANCE, _tolerance
+from splinegeo.tolerance import CLOSENESS, TOLERANCE, unit_tolerance
 
 _BATCH_BYTES = 1 << 26
 
@@ -101,7 +101,7 @@ def enumerate_segment(
 ) -> SegmentPartition:
     """The linear pieces of a network along the segment between two inputs, each of shape (*input_shape), exactly.
 
-    Stage by stage as on a plane, with the same tolerance (`refine.TOLERANCE`): a unit's sign at a breakpoint is
+    Stage by stage as on a plane, with the same tolerance (`splinegeo.tolerance`): a unit's sign at a breakpoint is
     decided once, for both pieces; crossings nearer than 4 · 2⁻⁴² of the segment, or at each of which the other unit
     vanishes, are one breakpoint. Pieces narrower than that may be missing; no others.
 
@@ -120,7 +120,7 @@ def enumerate_segment(
     values = (network.stages[0].affine if network.stages else network.output)(x)
     reach, noise = float(np.linalg.norm(x, axis=1).max()), 0.0
     for index, stage in enumerate(network.stages):
-        tolerance, noise = _tolerance(stage, reach, noise)
+        tolerance, noise = unit_tolerance(stage, reach, noise)
         pieces, values = _cut(pieces, values, stage, tolerance)
         h = stage.activate(values)
         reach = float(np.linalg.norm(h, axis=1).max())
@@ -200,7 +200,7 @@ def _find_crossings(
     at_there = (1 - s[there]) * a[here] + s[there] * b[here]
     at_here = (1 - s[here]) * a[there] + s[here] * b[there]
     vanish = (np.abs(at_there) <= tolerance[unit[here]]) & (np.abs(at_here) <= tolerance[unit[there]])
-    close = (s[there] - s[here]) * widths[piece[here]] <= _CLOSENESS * TOLERANCE
+    close = (s[there] - s[here]) * widths[piece[here]] <= CLOSENESS * TOLERANCE
     same_piece = piece[there] == piece[here]
     new_node = np.append(True, ~(same_piece & (vanish | close)))[: len(piece)]
     node = np.cumsum(new_node) - 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -20,7 +21,7 @@ class Layer:
     """A piecewise linear layer of the network as its user wrote it."""
 
     path: str
-    """Where it is: the module's name, such as "features.3", or for a function that of the module that calls it, and its own.
+    """The module's name, such as "features.3"; for a function the name of the module that calls it and its own.
 
     A second use has "#2" appended.
     """
@@ -41,18 +42,18 @@ class Layer:
 class Stage:
     """An affine map to n coordinates y, each then multiplied by its slope where y <= 0 (ReLU: 0) and by 1 where y > 0.
 
-    A carried coordinate has slope 1: it hands on a value that a later stage needs, and is never cut. The others are the units'
-    two-piece parts: one for a ReLU, two for a Hardtanh, the comparisons of one round for max pooling.
+    A carried coordinate has slope 1: it hands on a value that a later stage needs, and is never cut. The others are the
+    units' two-piece parts: one for a ReLU, two for a Hardtanh, the comparisons of one round for max pooling.
     """
 
     affine: AffineMap
     slopes: Float64[np.ndarray, " n"]
-    carried: Bool[np.ndarray, " n"] = field(default=None)  # type: ignore[assignment]
+    carried: Bool[np.ndarray, " n"] = field(default=None)  # type: ignore[arg-type]
     """Which coordinates are carried; default: none."""
     layer: int = -1
     """Index of the layer whose units are cut; default: a layer of its own."""
-    layer_unit: Int64[np.ndarray, " n"] = field(default=None)  # type: ignore[assignment]
-    """The layer's unit, flattened, that each coordinate belongs to; -1 for carried ones; default: unit i for coordinate i."""
+    layer_unit: Int64[np.ndarray, " n"] = field(default=None)  # type: ignore[arg-type]
+    """The layer's unit, flattened, that each coordinate belongs to; -1 for carried ones; default: all in order."""
 
     def __post_init__(self) -> None:
         if self.carried is None:
@@ -113,7 +114,10 @@ class Network:
         return outputs
 
     def patterns(self, x: Float64[np.ndarray, "n d"]) -> list[Integer[np.ndarray, "n units"]]:
-        """The activation pattern at flattened inputs: for each layer the piece of each unit, see `pieces`. Raises `ShapeError`."""
+        """The activation pattern at flattened inputs: for each layer its units' pieces, see `pieces`.
+
+        Raises `ShapeError`.
+        """
         blocks = []
         for block in self._blocks(x):
             h, active = x[block], []
@@ -127,10 +131,10 @@ class Network:
         return [np.concatenate(of_layer) for of_layer in zip(*blocks, strict=True)]
 
     def pieces(self, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]) -> list[Integer[np.ndarray, "n units"]]:
-        """The piece of each layer's units, from which coordinates of each stage are positive: int8 (n, units), one array a layer.
+        """The piece of each layer's units, from which of the stages' coordinates are positive: int8, one array a layer.
 
-        0 or 1 for units with two pieces, 0 to 2 from below for those with two bounds; for a maximum the place of the winner within
-        its window, in row-major order, ties to the first (a wider type where windows have more than 128 places).
+        0 or 1 for units with two pieces, 0 to 2 from below for those with two bounds; for a maximum the place of the
+        winner within its window, in row-major order, ties to the first (a wider type for more than 128 places).
         """
         pieces: list[Integer[np.ndarray, "n units"]] = []
         for layer, stages, parts in zip(self.layers, self._stages_of_layers, self._parts_of_units, strict=True):
@@ -152,7 +156,7 @@ class Network:
     def canonical(
         self, group: range, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]
     ) -> list[Bool[np.ndarray, "n units_of_stage"]]:
-        """Active bits of a group's stages with those of carried coordinates, and of comparisons no winner took part in, set to 0.
+        """Active bits of a group's stages, 0 for carried coordinates and for comparisons that no winner took part in.
 
         Two points with equal bits before the group lie in one piece of its layer iff their canonical bits are equal.
         """
@@ -178,11 +182,11 @@ class Network:
     def _stages_of_layers(self) -> tuple[range, ...]:
         of_stage = np.array([stage.layer for stage in self.stages], dtype=np.int64)
         starts = np.searchsorted(of_stage, np.arange(len(self.layers) + 1))
-        return tuple(range(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True))
+        return tuple(range(int(a), int(b)) for a, b in pairwise(starts))
 
     @cached_property
     def _parts_of_units(self) -> tuple[tuple[Int64[np.ndarray, " cut"], Int64[np.ndarray, " units"]] | None, ...]:
-        """For each layer: its cut coordinates ordered by unit, and where each unit's begin; None where coordinate i is unit i."""
+        """For each layer: its cut coordinates by unit, and where each unit's begin; None if coordinate i is unit i."""
         parts: list[tuple[np.ndarray, np.ndarray] | None] = []
         for layer, stages in zip(self.layers, self._stages_of_layers, strict=True):
             units = self.stages[stages[0]].layer_unit[self._cut[stages[0]]]

@@ -1,16 +1,17 @@
 """Partitions on disk: one .npz archive of plain arrays, written atomically, read without unpickling."""
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import nn
 
 from splinegeo.errors import PartitionFileError, SplineGeoError
 from splinegeo.mesh import Mesh
-from splinegeo.network import Affine, Network, Stage
+from splinegeo.network import Network, read_network
+from splinegeo.network_storage import network_arrays, network_of_arrays, real_array, require, whole_array
 from splinegeo.slice import Slice
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ _MESH = ("vertices", "edges", "edge_faces", "edge_labels", "offsets", "corners",
 
 
 def save_partition(partition: "Partition", path: str | os.PathLike) -> None:
-    """Write a partition with its network and slice to an .npz file, atomically."""
+    """Write a partition with its slice and network to an .npz file, atomically.
+
+    A network with a map too large for a matrix (convolutions of images) is left out: `load_partition` then asks for
+    it.
+    """
     arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "version": np.array(VERSION)}
     arrays |= {name: getattr(partition.mesh, name) for name in _MESH}
     arrays |= {
@@ -32,37 +37,31 @@ def save_partition(partition: "Partition", path: str | os.PathLike) -> None:
         "basis": partition.plane.basis,
         "input_shape": np.array(partition.plane.input_shape, dtype=np.int64),
         "n_stages": np.array(len(partition.bits)),
-        "output_weight": partition.network.output.weight,
-        "output_bias": partition.network.output.bias,
     }
+    arrays |= network_arrays(partition.network)
     if partition.plane.points is not None:
         arrays["points"] = partition.plane.points
-    for i, stage in enumerate(partition.network.stages):
-        arrays |= {
-            f"parents_{i}": partition.parents[i],
-            f"bits_{i}": partition.bits[i],
-            f"weight_{i}": stage.affine.weight,
-            f"bias_{i}": stage.affine.bias,
-            f"slopes_{i}": stage.slopes,
-        }
+    for i, (parents, bits) in enumerate(zip(partition.parents, partition.bits, strict=True)):
+        arrays |= {f"parents_{i}": parents, f"bits_{i}": bits}
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def load_partition(path: str | os.PathLike) -> "Partition":
+def load_partition(path: str | os.PathLike, model: nn.Module | Network | None = None) -> "Partition":
     """Read a partition that `Partition.save` wrote.
 
-    Raises `PartitionFileError` if the file is damaged, foreign or of a newer version, `FileNotFoundError` if there is
-    none.
+    `model` is the network that was enumerated; it is needed only where the file could not hold it. Raises
+    `PartitionFileError` if the file is damaged, foreign, of a newer version or of another network, `FileNotFoundError`
+    if there is none.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -79,90 +78,63 @@ def load_partition(path: str | os.PathLike) -> "Partition":
         version = int(arrays["version"])
         if version > VERSION:
             raise PartitionFileError(
-                f"{path} has format version {version}, newer than this splinegeo reads ({VERSION}): update splinegeo"
+                f"format version {version} is newer than this splinegeo reads ({VERSION}): update splinegeo"
             )
-        return _assemble(arrays)
-    except PartitionFileError:
-        raise
+        return _assemble(arrays, model)
+    except PartitionFileError as error:
+        raise PartitionFileError(f"{path}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, SplineGeoError) as error:
         raise PartitionFileError(f"{path} is damaged: {error}") from error
 
 
-def _assemble(arrays: dict[str, np.ndarray]) -> "Partition":
+def _assemble(arrays: dict[str, np.ndarray], model: nn.Module | Network | None) -> "Partition":
     from splinegeo.partition import Partition
 
     n_stages = int(arrays["n_stages"])
-    network = Network(
-        tuple(
-            Stage(
-                Affine(_real(arrays[f"weight_{i}"], 2), _real(arrays[f"bias_{i}"], 1)), _real(arrays[f"slopes_{i}"], 1)
-            )
-            for i in range(n_stages)
-        ),
-        Affine(_real(arrays["output_weight"], 2), _real(arrays["output_bias"], 1)),
-    )
     plane = Slice(arrays["origin"], arrays["basis"], arrays["input_shape"].tolist(), arrays.get("points"))
-    mesh = Mesh(
-        vertices=_real(arrays["vertices"], 2),
-        edges=_whole(arrays["edges"], np.int32, 2),
-        edge_faces=_whole(arrays["edge_faces"], np.int32, 2),
-        edge_labels=_whole(arrays["edge_labels"], np.int32, 2),
-        offsets=_whole(arrays["offsets"], np.int64, 1),
-        corners=_whole(arrays["corners"], np.int32, 1),
-        sides=_whole(arrays["sides"], np.int32, 1),
+    if model is not None:
+        network = read_network(model, plane.input_shape)
+    elif "layers" in arrays:
+        network = network_of_arrays(arrays, n_stages, plane.input_shape)
+    else:
+        raise PartitionFileError(
+            "the file does not hold its network, which is too large: give load_partition the model"
+        )
+    require(
+        network.n_inputs == len(plane.origin) and len(network.stages) == n_stages, "the partition is of another network"
     )
-    parents = tuple(_whole(arrays[f"parents_{i}"], np.int32, 1) for i in range(n_stages))
-    bits = tuple(_whole(arrays[f"bits_{i}"], np.uint64, 2) for i in range(n_stages))
-    _check_network(network, plane)
+    mesh = Mesh(
+        vertices=real_array(arrays["vertices"], 2),
+        edges=whole_array(arrays["edges"], np.int32, 2),
+        edge_faces=whole_array(arrays["edge_faces"], np.int32, 2),
+        edge_labels=whole_array(arrays["edge_labels"], np.int32, 2),
+        offsets=whole_array(arrays["offsets"], np.int64, 1),
+        corners=whole_array(arrays["corners"], np.int32, 1),
+        sides=whole_array(arrays["sides"], np.int32, 1),
+    )
+    parents = tuple(whole_array(arrays[f"parents_{i}"], np.int32, 1) for i in range(n_stages))
+    bits = tuple(whole_array(arrays[f"bits_{i}"], np.uint64, 2) for i in range(n_stages))
     _check_mesh(mesh)
     _check_patterns(mesh, network, parents, bits)
-    return Partition(network, plane, _real(arrays["domain"], 2), mesh, parents, bits, bool(arrays["complete"]))
-
-
-def _real(array: np.ndarray, ndim: int) -> np.ndarray:
-    if array.dtype != np.float64 or array.ndim != ndim or not np.isfinite(array).all():
-        raise PartitionFileError("an array of finite float64 numbers is missing or wrong")
-    return array
-
-
-def _whole(array: np.ndarray, dtype: type, ndim: int) -> np.ndarray:
-    if array.dtype != dtype or array.ndim != ndim:
-        raise PartitionFileError(f"an array of {np.dtype(dtype).name} numbers is missing or wrong")
-    return array
-
-
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise PartitionFileError(what)
-
-
-def _check_network(network: Network, plane: Slice) -> None:
-    width = len(plane.origin)
-    for affine in [*(stage.affine for stage in network.stages), network.output]:
-        _require(affine.weight.shape == (len(affine.bias), width), "the network's layers do not fit each other")
-        width = len(affine.bias)
-    for stage in network.stages:
-        _require(len(stage.slopes) == len(stage.affine.bias), "the network's slopes do not fit its layers")
+    return Partition(network, plane, real_array(arrays["domain"], 2), mesh, parents, bits, bool(arrays["complete"]))
 
 
 def _check_mesh(mesh: Mesh) -> None:
     n_vertices, n_edges, n_faces = len(mesh.vertices), len(mesh.edges), mesh.n_faces
-    _require(mesh.vertices.shape[1:] == (2,) and n_faces >= 1, "the mesh is empty")
+    require(mesh.vertices.shape[1:] == (2,) and n_faces >= 1, "the mesh is empty")
     for name in ("edges", "edge_faces", "edge_labels"):
-        _require(getattr(mesh, name).shape == (n_edges, 2), "the mesh's edges do not fit each other")
-    _require(
-        mesh.offsets[0] == 0 and mesh.offsets[-1] == len(mesh.corners), "the mesh's offsets do not fit its corners"
-    )
-    _require(bool((np.diff(mesh.offsets) >= 3).all()), "a region has fewer than three corners")
-    _require(len(mesh.sides) == len(mesh.corners), "the mesh's sides do not fit its corners")
-    _require(_within(mesh.corners, 0, n_vertices) and _within(mesh.edges, 0, n_vertices), "a vertex does not exist")
-    _require(
+        require(getattr(mesh, name).shape == (n_edges, 2), "the mesh's edges do not fit each other")
+    require(mesh.offsets[0] == 0 and mesh.offsets[-1] == len(mesh.corners), "the mesh's offsets do not fit its corners")
+    require(bool((np.diff(mesh.offsets) >= 3).all()), "a region has fewer than three corners")
+    require(len(mesh.sides) == len(mesh.corners), "the mesh's sides do not fit its corners")
+    require(_within(mesh.corners, 0, n_vertices) and _within(mesh.edges, 0, n_vertices), "a vertex does not exist")
+    require(
         _within(mesh.edge_faces, -1, n_faces) and _within(mesh.sides, 0, 2 * n_edges),
         "a region or an edge does not exist",
     )
     edge, backward = mesh.sides >> 1, mesh.sides & 1
-    _require(bool((mesh.edges[edge, backward] == mesh.corners).all()), "an edge does not start at its corner")
-    _require(bool((mesh.edge_faces[edge, backward] == mesh.face_of_corner).all()), "an edge does not border its region")
+    require(bool((mesh.edges[edge, backward] == mesh.corners).all()), "an edge does not start at its corner")
+    require(bool((mesh.edge_faces[edge, backward] == mesh.face_of_corner).all()), "an edge does not border its region")
 
 
 def _check_patterns(
@@ -170,11 +142,11 @@ def _check_patterns(
 ) -> None:
     n_parents = 1
     for stage, parent, words in zip(network.stages, parents, bits, strict=True):
-        _require(len(parent) >= 1 and _within(parent, 0, n_parents), "a region's parent does not exist")
-        _require(bool((np.diff(parent) >= 0).all()), "the regions' parents are out of order")
-        _require(words.shape == (len(parent), max(1, -(-stage.n_units // 64))), "the patterns do not fit the network")
+        require(len(parent) >= 1 and _within(parent, 0, n_parents), "a region's parent does not exist")
+        require(bool((np.diff(parent) >= 0).all()), "the regions' parents are out of order")
+        require(words.shape == (len(parent), max(1, -(-stage.n_units // 64))), "the patterns do not fit the network")
         n_parents = len(parent)
-    _require(n_parents == mesh.n_faces, "the patterns do not fit the mesh")
+    require(n_parents == mesh.n_faces, "the patterns do not fit the mesh")
 
 
 def _within(array: np.ndarray, low: int, high: int) -> bool:

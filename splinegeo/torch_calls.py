@@ -1,4 +1,4 @@
-"""What a node of a torch.fx graph calls: its name, whether it writes over its argument, and its value, never in place."""
+"""What a node of a torch.fx graph calls: its name, whether it writes over its argument, and its value."""
 
 import operator
 from typing import Any
@@ -15,7 +15,7 @@ _ANY_LAYOUT = {"view": "reshape", "view_as": "reshape_as"}
 
 
 def name_of(node: fx.Node) -> str:
-    """torch's name for the function, method or attribute; that of the other for an in-place variant; "" if not torch's."""
+    """torch's name for the function, method or attribute, an in-place variant under the other's; "" if not torch's."""
     if node.op == "call_method":
         return out_of_place(str(node.target))
     if node.op != "call_function" or not callable(node.target):

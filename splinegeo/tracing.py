@@ -44,7 +44,7 @@ class Trace:
 
 
 def trace(model: nn.Module) -> Trace:
-    """Trace the forward of a module made by `float64_copy`. Raises `UnsupportedModuleError` where it cannot be traced."""
+    """Trace the forward of a module made by `float64_copy`. Raises `UnsupportedModuleError` if that cannot be done."""
     root = _Root(model)
     tracer = _Tracer()
     try:
@@ -60,7 +60,7 @@ def trace(model: nn.Module) -> Trace:
 
 
 class _Root(nn.Module):
-    """Holds the model: its forward then runs with its own default arguments, and a bare layer is traced like any other."""
+    """Holds the model: its forward then has its own default arguments, and a bare layer is traced like any other."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -92,8 +92,8 @@ def float64_copy(model: nn.Module) -> nn.Module:
     """A copy on the CPU in float64 and evaluation mode, without gradients; the model itself is left alone.
 
     Weight and spectral norms, pruning and other parametrizations are replaced by the weights that they give now. Raises
-    `UnsupportedModuleError` for forward hooks, which may change what a module computes, and `InvalidNetworkError` for parameters
-    that are not initialised or not real.
+    `UnsupportedModuleError` for forward hooks, which may change what a module computes, and `InvalidNetworkError` for
+    parameters that are not initialised or not real.
     """
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
@@ -143,7 +143,8 @@ def _refuse_hooks(module: nn.Module, path: str) -> None:
     ]
     if hooks and not any(isinstance(tensor, UninitializedParameter) for tensor in _tensors(module)):
         raise UnsupportedModuleError(
-            f"layer '{path}' has a forward hook, which may change what it computes: remove it (handle.remove()) before reading the network"
+            f"layer '{path}' has a forward hook, which may change what it computes: "
+            "remove it (handle.remove()) before the network is read"
         )
     if "forward" in vars(module):
         raise UnsupportedModuleError(
@@ -153,7 +154,7 @@ def _refuse_hooks(module: nn.Module, path: str) -> None:
 
 def _resolve(module: nn.Module) -> None:
     if parametrize.is_parametrized(module):
-        for name in list(module.parametrizations):  # type: ignore[arg-type, union-attr]
+        for name in list(module.parametrizations):  # type: ignore[arg-type]
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, WeightNorm):

@@ -1,0 +1,118 @@
+"""A network as plain arrays, for partition files: its dense affine maps, stages and layers."""
+
+import json
+
+import numpy as np
+
+from splinegeo.affine import Affine, AffineMap
+from splinegeo.errors import PartitionFileError
+from splinegeo.max_pooling import Matches, Tournament
+from splinegeo.stages import Layer, Network, Stage
+
+_ROUND = ("first", "paired", "second", "windows")
+
+
+def network_arrays(network: Network) -> dict[str, np.ndarray]:
+    """The network as arrays by name; empty if an affine map has no matrix."""
+    maps = [*(stage.affine for stage in network.stages), network.output]
+    if not all(isinstance(affine, Affine) for affine in maps):
+        return {}
+    arrays: dict[str, np.ndarray] = {}
+    for i, affine in enumerate(maps):
+        assert isinstance(affine, Affine)
+        arrays |= {f"weight_{i}": affine.weight, f"bias_{i}": affine.bias}
+    for i, stage in enumerate(network.stages):
+        arrays |= {
+            f"slopes_{i}": stage.slopes,
+            f"carried_{i}": stage.carried,
+            f"layer_{i}": np.array(stage.layer),
+            f"layer_unit_{i}": stage.layer_unit,
+        }
+    records = []
+    for i, layer in enumerate(network.layers):
+        record: dict[str, object] = {"path": layer.path, "kind": layer.kind, "shape": list(layer.shape)}
+        if layer.tournament is not None:
+            record |= {
+                "n_windows": layer.tournament.n_windows,
+                "window_size": layer.tournament.window_size,
+                "n_rounds": len(layer.tournament.rounds),
+            }
+            arrays |= {f"candidates_{i}": layer.tournament.candidates, f"places_{i}": layer.tournament.places}
+            for r, matches in enumerate(layer.tournament.rounds):
+                arrays |= {f"{name}_{i}_{r}": getattr(matches, name) for name in _ROUND}
+        records.append(record)
+    arrays["layers"] = np.frombuffer(json.dumps(records).encode(), dtype=np.uint8)
+    return arrays
+
+
+def network_of_arrays(arrays: dict[str, np.ndarray], n_stages: int, input_shape: tuple[int, ...]) -> Network:
+    """The network that `network_arrays` took apart. Raises `PartitionFileError` or `KeyError` for arrays that do not
+    fit.
+    """
+    maps: list[AffineMap] = [
+        Affine(real_array(arrays[f"weight_{i}"], 2), real_array(arrays[f"bias_{i}"], 1)) for i in range(n_stages + 1)
+    ]
+    layers = tuple(
+        _layer(arrays, i, record)
+        for i, record in enumerate(json.loads(whole_array(arrays["layers"], np.uint8, 1).tobytes()))
+    )
+    stages = []
+    for i, affine in enumerate(maps[:-1]):
+        slopes = real_array(arrays[f"slopes_{i}"], 1)
+        carried = whole_array(arrays[f"carried_{i}"], np.bool_, 1)
+        layer_unit = whole_array(arrays[f"layer_unit_{i}"], np.int64, 1)
+        layer = int(arrays[f"layer_{i}"])
+        require(len(slopes) == len(carried) == len(layer_unit) == affine.n_outputs, "a stage's arrays differ in length")
+        require(0 <= layer < len(layers), "a stage belongs to no layer")
+        low, high = (-1, 0) if carried.all() else (layer_unit[~carried].min(), layer_unit.max() + 1)
+        require(bool(carried.all()) or (low >= 0 and high <= layers[layer].n_units), "a unit does not exist")
+        stages.append(Stage(affine, slopes, carried, layer, layer_unit))
+    width = int(np.prod(input_shape, dtype=np.int64))
+    for affine in maps:
+        weight = affine.columns
+        require(
+            weight is not None and weight.shape == (width, len(affine.bias)),
+            "the network's layers do not fit each other",
+        )
+        width = len(affine.bias)
+    of_stage = np.array([stage.layer for stage in stages], dtype=np.int64)
+    require(np.array_equal(np.unique(of_stage), np.arange(len(layers))), "a layer has no stage")
+    require(bool((np.diff(of_stage) >= 0).all()), "the layers are out of order")
+    return Network(tuple(stages), maps[-1], input_shape, layers)
+
+
+def _layer(arrays: dict[str, np.ndarray], i: int, record: dict) -> Layer:
+    shape = tuple(int(n) for n in record["shape"])
+    tournament = None
+    if "n_windows" in record:
+        rounds = tuple(
+            Matches(*(whole_array(arrays[f"{name}_{i}_{r}"], np.int64, 1) for name in _ROUND))
+            for r in range(int(record["n_rounds"]))
+        )
+        tournament = Tournament(
+            int(record["n_windows"]),
+            whole_array(arrays[f"candidates_{i}"], np.int64, 1),
+            whole_array(arrays[f"places_{i}"], np.int64, 1),
+            int(record["window_size"]),
+            rounds,
+        )
+    return Layer(str(record["path"]), str(record["kind"]), shape, tournament)
+
+
+def real_array(array: np.ndarray, ndim: int) -> np.ndarray:
+    """The array, if it holds finite float64 numbers in so many dimensions. Raises `PartitionFileError`."""
+    require(array.dtype == np.float64 and array.ndim == ndim, "an array of float64 numbers is missing or wrong")
+    require(bool(np.isfinite(array).all()), "an array holds NaN or infinite numbers")
+    return array
+
+
+def whole_array(array: np.ndarray, dtype: type, ndim: int) -> np.ndarray:
+    """The array, if it has this type and so many dimensions. Raises `PartitionFileError`."""
+    require(array.dtype == dtype and array.ndim == ndim, f"an array of {np.dtype(dtype).name} is missing or wrong")
+    return array
+
+
+def require(condition: bool, what: str) -> None:
+    """Raise `PartitionFileError` unless the condition holds."""
+    if not condition:
+        raise PartitionFileError(what)
