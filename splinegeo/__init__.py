@@ -3,11 +3,13 @@
 from splinegeo.decision_boundary import DecisionBoundary
 from splinegeo.errors import (
     DegenerateSliceError,
+    InvalidArgumentError,
     InvalidDomainError,
     InvalidNetworkError,
     PartitionFileError,
     ShapeError,
     SplineGeoError,
+    UnknownComponentError,
     UnsupportedModuleError,
 )
 from splinegeo.grokalign import GrokAlign, jacobian_norm

@@ -18,7 +18,10 @@ def overlap_disc(
     distances: np.ndarray,
     overlaps: np.ndarray,
 ) -> None:
-    """Distance of each of the faces from a disc's center (0: it holds the center), and the area that both share."""
+    """Distance of each of the faces from a disc's center (0: it holds the center), and the area that both share.
+
+    A face inside the disc shares all its area, and gets infinity.
+    """
     longest = 0
     for f in faces:
         longest = max(longest, offsets[f + 1] - offsets[f])
@@ -33,23 +36,10 @@ def overlap_disc(
         distances[i] = _distance_from_origin(loop, n)
         if distances[i] >= radius:
             overlaps[i] = 0.0
+        elif farthest <= radius * radius:
+            overlaps[i] = np.inf
         else:
-            whole = _doubled_area(loop, n) / 2
-            overlaps[i] = whole if farthest <= radius * radius else min(whole, _central_overlap(loop, n, radius))
-
-
-@njit(cache=True, nogil=True)
-def _doubled_area(loop: np.ndarray, n: int) -> float:
-    """Twice the area, by triangles from the first corner: small loops far from the origin stay exact."""
-    doubled = 0.0
-    for k in range(1, n - 1):
-        doubled += _cross(
-            loop[k, 0] - loop[0, 0],
-            loop[k, 1] - loop[0, 1],
-            loop[k + 1, 0] - loop[0, 0],
-            loop[k + 1, 1] - loop[0, 1],
-        )
-    return max(0.0, doubled)
+            overlaps[i] = _central_overlap(loop, n, radius)
 
 
 @njit(cache=True, nogil=True, inline="always")

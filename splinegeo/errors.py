@@ -27,3 +27,11 @@ class UnsupportedModuleError(SplineGeoError, TypeError):
 
 class PartitionFileError(SplineGeoError, ValueError):
     """A partition file is damaged, foreign or of a newer version."""
+
+
+class InvalidArgumentError(SplineGeoError, ValueError):
+    """An argument is not finite, out of its range or of a type that cannot be used."""
+
+
+class UnknownComponentError(SplineGeoError, LookupError):
+    """The network has no submodule of this name, or a forward pass does not call it exactly once."""

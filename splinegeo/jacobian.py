@@ -7,18 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
+from splinegeo.errors import (
+    InvalidArgumentError,
+    InvalidNetworkError,
+    ShapeError,
+    SplineGeoError,
+    UnknownComponentError,
+    UnsupportedModuleError,
+)
 
 SAMPLES_PER_PASS = 256
 JACOBIAN_ELEMENTS_PER_PASS = 2**26  # 256 MiB of float32
-
-
-class InvalidArgumentError(SplineGeoError, ValueError):
-    """An argument is not finite, out of its range or of a type that cannot be used."""
-
-
-class UnknownComponentError(SplineGeoError, LookupError):
-    """The network has no submodule of this name, or a forward pass does not call it exactly once."""
 
 
 def jacobian(

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array
 from splinegeo import region_maps, storage
 from splinegeo._bits import unpack
 from splinegeo.decision_boundary import DecisionBoundary, decision_boundary
-from splinegeo.errors import ShapeError
+from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.linear_regions import LinearRegions, merge_equal_maps
 from splinegeo.locate import Grid, build_grid, locate
 from splinegeo.mesh import Mesh
@@ -234,8 +234,15 @@ class Partition:
         if regions is None:
             return None
         chosen = np.atleast_1d(np.asarray(regions))
-        if chosen.dtype == bool:
-            chosen = np.nonzero(chosen)[0]
-        if chosen.size and (chosen.min() < 0 or chosen.max() >= self.n_regions):
+        if chosen.dtype == bool and chosen.shape == (self.n_regions,):
+            return np.nonzero(chosen)[0]
+        if chosen.size == 0 and chosen.ndim == 1:
+            return np.empty(0, dtype=np.int64)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise InvalidArgumentError(
+                f"regions must be numbers of regions, (n,), or a mask, ({self.n_regions},), "
+                f"not an array of {chosen.dtype} of shape {chosen.shape}"
+            )
+        if chosen.min() < 0 or chosen.max() >= self.n_regions:
             raise IndexError(f"regions must lie in 0..{self.n_regions - 1}, but reach {chosen.min()}..{chosen.max()}")
         return chosen.astype(np.int64)

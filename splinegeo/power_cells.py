@@ -100,9 +100,10 @@ def layer_cells(
     kinked = np.abs(values).max(axis=1, initial=0.0) > (0.0 if tolerance is None else tolerance)
     if kinked.sum() > MOST_UNITS:
         raise InvalidNetworkError(f"power cells take 2^n patterns: at most {MOST_UNITS} units, not {kinked.sum()}")
-    for unit in np.nonzero(kinked & ~(slopes < 1))[0]:
+    flat = np.nonzero(kinked & ~(slopes < 1))[0]
+    if len(flat):
         raise InvalidNetworkError(
-            f"power cells need convex units, with slopes below 1, but unit {unit} has {slopes[unit]}"
+            f"power cells need convex units, with slopes below 1, but unit {flat[0]} has {slopes[flat[0]]}"
         )
     patterns = _all_patterns(kinked)
     sites = np.where(patterns, 1.0, slopes) @ functions

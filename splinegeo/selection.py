@@ -47,7 +47,8 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     mesh = partition.mesh
     overlap_disc(mesh.vertices, mesh.offsets, mesh.corners, candidates, point, radius, distances, overlaps)
     meets = distances < radius
-    return Selection(candidates[meets], overlaps[meets])
+    candidates = candidates[meets]
+    return Selection(candidates, np.minimum(overlaps[meets], partition.areas[candidates]))
 
 
 def regions_in_polygon(partition: "Partition", polygon: "ArrayLike | Box") -> Selection:

@@ -14,6 +14,8 @@ from splinegeo.errors import ShapeError
 from splinegeo.max_pooling import Tournament
 
 _BLOCK_BYTES = 1 << 27
+# a + (b - a) is b to rounding only, so equal candidates of a maximum may differ by so much of the largest at hand.
+_TIE = 2.0**-42
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +118,15 @@ class Network:
     def patterns(self, x: Float64[np.ndarray, "n d"]) -> list[Integer[np.ndarray, "n units"]]:
         """The activation pattern at flattened inputs: for each layer its units' pieces, see `pieces`.
 
-        Raises `ShapeError`.
+        Candidates of a maximum that are equal to rounding count as ties. Raises `ShapeError`.
         """
         blocks = []
         for block in self._blocks(x):
             h, active = x[block], []
             for stage in self.stages:
                 y = stage.affine(h)
-                active.append(y > 0)
+                tie = 0.0 if self.layers[stage.layer].tournament is None else _TIE * np.abs(y).max(axis=1, keepdims=True)
+                active.append(y > tie)
                 h = stage.activate(y)
             blocks.append(self.pieces(active))
         if not blocks:
