@@ -1,0 +1,105 @@
+"""A partition on a matplotlib Axes: its regions, coloured by a value of each, and their edges."""
+
+from collections.abc import Callable
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float, Real
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize, is_color_like, to_rgba
+from matplotlib.typing import ColorType
+
+from splinegeo import Partition
+from viz.color_scale import checked_values, shared_norm
+from viz.colormaps import DUSK
+from viz.errors import DrawingError
+from viz.region_edges import RegionEdges
+from viz.region_fill import RegionFill
+from viz.scale_bar import ScaleBar
+
+REGION_VALUES: dict[str, Callable[[Partition], Float[np.ndarray, " R"]]] = {
+    "operator_norm": lambda part: part.operator_norms(),
+    "radius": lambda part: part.radii(),
+    "area": lambda part: part.areas,
+}
+# Lines over light and over dark regions, whatever the paper is.
+EDGE_COLORS = ("#14101f", "#fff6e6")
+EDGE_OPACITY = 0.5
+
+
+def plot_regions(
+    part: Partition,
+    values: str | Real[np.ndarray, " R"] | None = None,
+    ax: Axes | None = None,
+    *,
+    norm: Normalize | None = None,
+    cmap: str | Colormap | None = None,
+    edges: str | None = "auto",
+    scale_bar: bool = True,
+) -> RegionFill:
+    """Draw the regions of a slice; returns the fill, a mappable for `figure.colorbar`.
+
+    Args:
+        part: the regions.
+        values: one number for each region, (R,), or a name in `REGION_VALUES`; None leaves the regions unfilled.
+        ax: where to draw; default: the current Axes. It gets an equal aspect, no ticks, and the domain as its view; all
+            may be changed afterwards: everything is drawn anew for the view.
+        norm: the colour scale; default: `shared_norm` of the values.
+        cmap: the colour map; default: `DUSK`.
+        edges: "auto" (dark over light regions, light over dark ones), "stage" (a colour for each stage of the network),
+            any colour of matplotlib, or None for no edges.
+        scale_bar: draw a bar of a round length in input-space units.
+
+    Raises `DrawingError` if there are no regions, or if values have the wrong length or are not finite, or a name is
+    unknown.
+    """
+    if part.n_regions == 0:
+        raise DrawingError("the partition has no regions to draw")
+    chosen = None if values is None else region_values(part, values)
+    lines = None if edges is None else _edge_colors(edges, filled=chosen is not None)
+    ax = plt.gca() if ax is None else ax
+    fill = RegionFill(part, transform=ax.transData, zorder=1)
+    if chosen is None:
+        fill.set_facecolor(mpl.rcParams["axes.facecolor"])
+    else:
+        fill.set_cmap(DUSK if cmap is None else cmap)
+        fill.set_norm(shared_norm([chosen]) if norm is None else norm)
+        fill.set_array(chosen)
+    ax.add_collection(fill, autolim=False)
+    if lines is not None:
+        over = fill if edges == "auto" and chosen is not None else None
+        for dense in (True, False):
+            artist = RegionEdges(part, lines, dense=dense, fill=over, transform=ax.transData, zorder=2)
+            ax.add_collection(artist, autolim=False)
+    _frame_view(ax, part)
+    if scale_bar:
+        ScaleBar(ax)
+    return fill
+
+
+def region_values(part: Partition, values: str | Real[np.ndarray, " R"]) -> Float[np.ndarray, " R"]:
+    """One number for each region, given as an array or by a name in `REGION_VALUES`. Raises `DrawingError`."""
+    if isinstance(values, str):
+        if values not in REGION_VALUES:
+            known = ", ".join(REGION_VALUES)
+            raise DrawingError(f"regions have no value named {values!r}: choose one of {known}, or give an array")
+        values = REGION_VALUES[values](part)
+    return checked_values(values, part.n_regions)
+
+
+def _edge_colors(edges: str, *, filled: bool) -> list[ColorType]:
+    if edges == "auto":
+        return [to_rgba(color, EDGE_OPACITY) for color in EDGE_COLORS] if filled else [mpl.rcParams["axes.edgecolor"]]
+    if edges == "stage":
+        return list(mpl.rcParams["axes.prop_cycle"].by_key()["color"])
+    if is_color_like(edges):
+        return [edges]
+    raise DrawingError(f'edges cannot be {edges!r}: give "auto", "stage", a colour, or None')
+
+
+def _frame_view(ax: Axes, part: Partition) -> None:
+    (left, bottom), (right, top) = part.domain.min(axis=0), part.domain.max(axis=0)
+    ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    ax.set_aspect("equal", adjustable="box")
+    ax.spines[:].set_visible(False)
