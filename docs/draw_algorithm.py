@@ -14,10 +14,10 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def small_network() -> nn.Sequential:
-    """A biased 2-6-5-4-1 network whose regions are large enough to see."""
-    torch.manual_seed(11)
+    """A biased 2-8-7-6-1 network whose regions are large enough to see."""
+    torch.manual_seed(4)
     return nn.Sequential(
-        nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1)
+        nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 1)
     )
 
 
@@ -26,13 +26,13 @@ def draw_stages(path: Path) -> None:
     model = small_network()
     plane = sg.Slice(np.zeros(2), np.eye(2))
     with style("light"):
-        figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.1), layout="constrained")
+        figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.15), layout="constrained")
         for depth, ax in enumerate(axes):
             prefix = model[: 2 * depth] if depth else nn.Sequential(nn.Linear(2, 2))
             part = sg.enumerate_regions(prefix, plane, sg.Box(2.0))
             plot_regions(part, ax=ax, edges="stage", scale_bar=False)
             title = "the domain" if depth == 0 else f"stage {depth}"
-            ax.set_title(f"{title}\n{part.n_regions} region{'s' if part.n_regions > 1 else ''}")
+            ax.set_title(f"{title}: {part.n_regions} region{'s' if part.n_regions > 1 else ''}")
         figure.savefig(path, dpi=200)
         plt.close(figure)
 
@@ -40,7 +40,7 @@ def draw_stages(path: Path) -> None:
 def draw_split(path: Path) -> None:
     """One face split along its chords, one after the other."""
     corners = np.array([[0.0, 0.0], [2.2, -0.25], [3.1, 1.1], [2.2, 2.3], [0.5, 2.1], [-0.4, 1.0]])
-    lines = [((0.2, -1.0), (1.9, 3.0)), ((-1.0, 0.6), (4.0, 1.2)), ((2.6, -1.0), (0.4, 3.0))]
+    lines = [((0.2, -1.0), (1.9, 3.0)), ((-1.0, 0.7), (4.0, 1.9)), ((2.2, -1.0), (0.3, 3.0))]
     weights, biases = [], []
     for (ax_, ay), (bx, by) in lines:
         normal = np.array([ay - by, bx - ax_])
@@ -49,7 +49,7 @@ def draw_split(path: Path) -> None:
     titles = ["the face, its edges cut", "split along one chord", "its parts split in turn", "no unit crosses any part"]
     plane = sg.Slice(np.zeros(2), np.eye(2))
     with style("light"):
-        figure, axes = plt.subplots(1, 4, figsize=(7.2, 1.9), layout="constrained")
+        figure, axes = plt.subplots(1, 4, figsize=(7.2, 1.65), layout="constrained")
         for k, (ax, title) in enumerate(zip(axes, titles, strict=True)):
             layer = nn.Linear(2, max(k, 1), dtype=torch.float64)
             with torch.no_grad():

@@ -469,3 +469,17 @@ def test_other_bad_input_is_refused_in_one_line() -> None:
 
 def test_region_sizes_of_squares_are_their_sides() -> None:
     np.testing.assert_allclose(region_sizes(quadrants()), 1.0)
+
+
+@pytest.mark.parametrize("edges", ["auto", "stage", None])
+def test_layouts_leave_room_for_the_domain(edges: str | None) -> None:
+    """Layout engines and tight boxes ask every artist for its extent, also where regions reach beyond the view."""
+    part = sg.enumerate_regions(mlp(2, 3, 1), IDENTITY_PLANE, sg.Box(1.0))
+    figure = Figure(layout="constrained")
+    ax = figure.add_subplot()
+    plot_regions(part, part.areas, ax=ax, edges=edges)
+    ax.set(xlim=(-0.5, 0.5), ylim=(-0.5, 0.5))
+    for artist in ax.collections:
+        expected = ax.transData.transform([[-1.0, -1.0], [1.0, 1.0]])
+        np.testing.assert_allclose(artist.get_window_extent().get_points(), expected)
+    figure.savefig(io.BytesIO(), bbox_inches="tight")

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from splinegeo import Partition
 from viz.coverage import ranges
-from viz.region_fill import RegionFill, boxes_meet, clipped_context, pixels_per_point, visible_frame
+from viz.region_fill import RegionFill, boxes_meet, clipped_context, domain_extent, pixels_per_point, visible_frame
 
 # Lines are as wide as this share of the local spacing between them, up to a greatest width (points), so that they never
 # take more than a small share of the ink. Where the spacing is below the fading one (points) they lose opacity; the
@@ -61,6 +61,10 @@ class RegionEdges(Collection):
         self._border_color = to_rgba(mpl.rcParams["axes.edgecolor"])
         self.set_rasterized(dense)
         self._inner = np.flatnonzero((part.edge_faces[:, 0] >= 0) & (part.edge_faces[:, 1] >= 0))
+
+    def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
+        """The domain in pixels: what a layout must leave room for."""
+        return domain_extent(self, self._part)
 
     @allow_rasterization
     def draw(self, renderer: RendererBase) -> None:

@@ -38,6 +38,10 @@ class RegionFill(Collection):
             return np.asarray(self.to_rgba(values, alpha=self.get_alpha()))
         return np.broadcast_to(self.get_facecolor(), (self._part.n_regions, 4))
 
+    def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
+        """The domain in pixels: what a layout must leave room for."""
+        return domain_extent(self, self._part)
+
     def draw(self, renderer: RendererBase) -> None:
         """Draw on a renderer, at its resolution."""
         if not self.get_visible():
@@ -119,6 +123,16 @@ def clipped_context(renderer: RendererBase, artist: Artist) -> GraphicsContextBa
     if artist.get_clip_on():
         gc.set_clip_rectangle(artist.get_clip_box())
     return gc
+
+
+def domain_extent(artist: Artist, part: Partition) -> Bbox:
+    """The box about a partition's domain, in pixels."""
+    return Bbox.from_extents(*_extents(artist.get_transform().transform(part.domain)))
+
+
+def _extents(points: Float64[np.ndarray, "n 2"]) -> tuple[float, float, float, float]:
+    (left, bottom), (right, top) = points.min(axis=0), points.max(axis=0)
+    return float(left), float(bottom), float(right), float(top)
 
 
 def visible_frame(artist: Artist, part: Partition, transform: Transform) -> Bbox | None:
