@@ -40,7 +40,7 @@ def draw_stages(path: Path) -> None:
 def draw_split(path: Path) -> None:
     """One face split along its chords, one after the other."""
     corners = np.array([[0.0, 0.0], [2.2, -0.25], [3.1, 1.1], [2.2, 2.3], [0.5, 2.1], [-0.4, 1.0]])
-    lines = [((0.2, -1.0), (1.9, 3.0)), ((-1.0, 0.7), (4.0, 1.9)), ((2.2, -1.0), (0.3, 3.0))]
+    lines = [((0.2, -1.0), (1.9, 3.0)), ((-1.0, 0.7), (4.0, 1.9)), ((2.45, -1.0), (0.5, 3.0))]
     weights, biases = [], []
     for (ax_, ay), (bx, by) in lines:
         normal = np.array([ay - by, bx - ax_])

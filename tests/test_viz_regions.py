@@ -474,7 +474,7 @@ def test_region_sizes_of_squares_are_their_sides() -> None:
 @pytest.mark.parametrize("edges", ["auto", "stage", None])
 def test_layouts_leave_room_for_the_domain(edges: str | None) -> None:
     """Layout engines and tight boxes ask every artist for its extent, also where regions reach beyond the view."""
-    part = sg.enumerate_regions(mlp(2, 3, 1), IDENTITY_PLANE, sg.Box(1.0))
+    part = sg.enumerate_regions(mlp((2, 3, 1)), IDENTITY_PLANE, sg.Box(1.0))
     figure = Figure(layout="constrained")
     ax = figure.add_subplot()
     plot_regions(part, part.areas, ax=ax, edges=edges)
