@@ -1,42 +1,59 @@
-"""Compiled: the upper envelope of affine functions on convex polygons, as segments where the largest two are equal."""
+"""Compiled: the upper envelope of affine functions on convex polygons: where the greatest of them changes."""
 
 import numpy as np
 from numba import njit
 
 
+@njit(cache=True, nogil=True)
+def value(maps, region, function, x, y):
+    """One affine function of a region at a point."""
+    return maps[region, function, 0] * x + maps[region, function, 1] * y + maps[region, function, 2]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def clip_boundaries(vertices, offsets, corners, maps, regions, segments, labels):
-    """For every pair of classes: the line where they are equal, clipped by the region and by the classes above them."""
+def boundaries_inside(vertices, offsets, corners, maps, regions, tolerance, segments, labels):
+    """Segments inside regions on which two functions are equal and the greatest; returns their number.
+
+    A pair counts if its difference has both signs at the region's corners: along an edge it is no inner boundary. Of
+    equal functions only the first is ever the greatest.
+    """
     n = 0
-    n_classes = maps.shape[1]
+    n_functions = maps.shape[1]
     for r in regions:
-        center = np.zeros(2)
+        center_x, center_y = 0.0, 0.0
         for k in range(offsets[r], offsets[r + 1]):
-            center += vertices[corners[k]]
-        center /= offsets[r + 1] - offsets[r]
-        for i in range(n_classes):
-            for j in range(i + 1, n_classes):
-                gx = maps[r, i, 0] - maps[r, j, 0]
-                gy = maps[r, i, 1] - maps[r, j, 1]
-                squared = gx * gx + gy * gy
-                if squared == 0.0:
+            center_x += vertices[corners[k], 0]
+            center_y += vertices[corners[k], 1]
+        center_x /= offsets[r + 1] - offsets[r]
+        center_y /= offsets[r + 1] - offsets[r]
+        for i in range(n_functions):
+            if _is_second(vertices, offsets, corners, maps, r, i, tolerance):
+                continue
+            for j in range(i + 1, n_functions):
+                if _is_second(vertices, offsets, corners, maps, r, j, tolerance):
                     continue
-                value = gx * center[0] + gy * center[1] + maps[r, i, 2] - maps[r, j, 2]
-                px, py = center[0] - value * gx / squared, center[1] - value * gy / squared
+                above, below = False, False
+                for k in range(offsets[r], offsets[r + 1]):
+                    x, y = vertices[corners[k], 0], vertices[corners[k], 1]
+                    difference = value(maps, r, i, x, y) - value(maps, r, j, x, y)
+                    above |= difference > tolerance
+                    below |= difference < -tolerance
+                if not (above and below):
+                    continue
+                gx, gy = maps[r, i, 0] - maps[r, j, 0], maps[r, i, 1] - maps[r, j, 1]
+                squared = gx * gx + gy * gy
+                here = value(maps, r, i, center_x, center_y) - value(maps, r, j, center_x, center_y)
+                px, py = center_x - here * gx / squared, center_y - here * gy / squared
                 norm = np.sqrt(squared)
                 dx, dy = -gy / norm, gx / norm
                 low, high = -np.inf, np.inf
                 for k in range(offsets[r], offsets[r + 1]):
-                    a = vertices[corners[k]]
-                    b = vertices[corners[k + 1 if k + 1 < offsets[r + 1] else offsets[r]]]
-                    nx, ny = a[1] - b[1], b[0] - a[0]
-                    low, high = _clip(nx * (px - a[0]) + ny * (py - a[1]), nx * dx + ny * dy, low, high)
-                for c in range(n_classes):
-                    if c != i and c != j:
-                        ex, ey = maps[r, i, 0] - maps[r, c, 0], maps[r, i, 1] - maps[r, c, 1]
-                        low, high = _clip(
-                            ex * px + ey * py + maps[r, i, 2] - maps[r, c, 2], ex * dx + ey * dy, low, high
-                        )
+                    a = corners[k]
+                    b = corners[k + 1 if k + 1 < offsets[r + 1] else offsets[r]]
+                    nx, ny = vertices[a, 1] - vertices[b, 1], vertices[b, 0] - vertices[a, 0]
+                    depth = nx * (px - vertices[a, 0]) + ny * (py - vertices[a, 1])
+                    low, high = _clip(depth, nx * dx + ny * dy, low, high)
+                low, high = _clip_by_others(maps, r, i, j, px, py, dx, dy, tolerance, low, high)
                 if low < high:
                     segments[n, 0], segments[n, 1] = px + low * dx, py + low * dy
                     segments[n, 2], segments[n, 3] = px + high * dx, py + high * dy
@@ -45,13 +62,91 @@ def clip_boundaries(vertices, offsets, corners, maps, regions, segments, labels)
     return n
 
 
-@njit(cache=True, inline="always")
-def _clip(value, slope, low, high):
-    """The part of low..high where value + slope * s >= 0."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def boundaries_along_edges(vertices, edges, edge_faces, maps, tolerance, segments, labels):
+    """Edges on whose two sides different functions are the greatest; returns their number.
+
+    The functions are continuous, so this happens only where functions are equal along the edge.
+    """
+    n = 0
+    n_functions = maps.shape[1]
+    for e in range(edges.shape[0]):
+        left, right = edge_faces[e, 0], edge_faces[e, 1]
+        if left < 0 or right < 0:
+            continue
+        ax, ay = vertices[edges[e, 0], 0], vertices[edges[e, 0], 1]
+        run_x, run_y = vertices[edges[e, 1], 0] - ax, vertices[edges[e, 1], 1] - ay
+        greatest = -np.inf
+        for c in range(n_functions):
+            greatest = max(greatest, value(maps, left, c, ax + 0.5 * run_x, ay + 0.5 * run_y))
+        i = _greatest_beside(maps, left, ax, ay, run_x, run_y, -run_y, run_x, greatest, tolerance)
+        j = _greatest_beside(maps, right, ax, ay, run_x, run_y, run_y, -run_x, greatest, tolerance)
+        if i == j or not _equal_along(maps, left, i, j, ax, ay, run_x, run_y, tolerance):
+            continue
+        low, high = _clip_by_others(maps, left, i, j, ax, ay, run_x, run_y, tolerance, 0.0, 1.0)
+        if low < high:
+            segments[n, 0], segments[n, 1] = ax + low * run_x, ay + low * run_y
+            segments[n, 2], segments[n, 3] = ax + high * run_x, ay + high * run_y
+            labels[n, 0], labels[n, 1], labels[n, 2] = left, min(i, j), max(i, j)
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _greatest_beside(maps, region, ax, ay, run_x, run_y, inward_x, inward_y, greatest, tolerance):
+    """Among the functions that are greatest at an edge's middle, the one that rises fastest into the region; the first
+    of several.
+    """
+    best, best_slope = -1, -np.inf
+    for c in range(maps.shape[1]):
+        if value(maps, region, c, ax + 0.5 * run_x, ay + 0.5 * run_y) < greatest - tolerance:
+            continue
+        slope = maps[region, c, 0] * inward_x + maps[region, c, 1] * inward_y
+        if slope > best_slope + tolerance:
+            best, best_slope = c, slope
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _equal_along(maps, region, i, j, ax, ay, run_x, run_y, tolerance):
+    at_start = value(maps, region, i, ax, ay) - value(maps, region, j, ax, ay)
+    at_end = value(maps, region, i, ax + run_x, ay + run_y) - value(maps, region, j, ax + run_x, ay + run_y)
+    return abs(at_start) <= tolerance and abs(at_end) <= tolerance
+
+
+@njit(cache=True, nogil=True)
+def _is_second(vertices, offsets, corners, maps, r, j, tolerance):
+    """Whether an earlier function equals this one on the whole region."""
+    for i in range(j):
+        equal = True
+        for k in range(offsets[r], offsets[r + 1]):
+            x, y = vertices[corners[k], 0], vertices[corners[k], 1]
+            equal &= abs(value(maps, r, i, x, y) - value(maps, r, j, x, y)) <= tolerance
+        if equal:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _clip_by_others(maps, r, i, j, px, py, dx, dy, tolerance, low, high):
+    """The part of a line where no third function is above the i-th."""
+    for c in range(maps.shape[1]):
+        if c != i and c != j:
+            slope = (maps[r, i, 0] - maps[r, c, 0]) * dx + (maps[r, i, 1] - maps[r, c, 1]) * dy
+            above = value(maps, r, i, px, py) - value(maps, r, c, px, py)
+            if abs(slope) <= tolerance and abs(above) <= tolerance:
+                continue
+            low, high = _clip(above, slope, low, high)
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def _clip(start, slope, low, high):
+    """The part of low..high where start + slope * s >= 0."""
     if slope > 0:
-        return max(low, -value / slope), high
+        return max(low, -start / slope), high
     if slope < 0:
-        return low, min(high, -value / slope)
-    if value < 0:
+        return low, min(high, -start / slope)
+    if start < 0:
         return np.inf, -np.inf
     return low, high

@@ -25,6 +25,9 @@ def list_faces(first, last, n, position, faces):
 def search(vertices, offsets, corners, low, scale, n, start, faces, points, slack, begin, end, found):
     for p in range(begin, end):
         x, y = points[p, 0], points[p, 1]
+        if not (np.isfinite(x) and np.isfinite(y)):
+            found[p] = -1
+            continue
         i = min(max(np.int64((x - low[0]) * scale[0]), 0), n - 1)
         j = min(max(np.int64((y - low[1]) * scale[1]), 0), n - 1)
         best, best_depth = -1, -slack

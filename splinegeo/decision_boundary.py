@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from splinegeo._envelope import clip_boundaries
+from splinegeo._envelope import boundaries_along_edges, boundaries_inside
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
 
+# Outputs nearer to each other than this share of the largest one are equal: rounding, with room to spare.
+_EQUAL = 2.0**-42
+
+
 @dataclass(frozen=True, eq=False)
 class DecisionBoundary:
-    """Segments on which the two largest outputs are equal, in slice coordinates.
+    """Segments on whose two sides the class differs, in slice coordinates.
 
-    `segments` (S, 2, 2): both ends of each; `regions` (S,): the region that it crosses; `classes` (S, 2): the two
-    classes.
+    `segments` (S, 2, 2): both ends of each; `regions` (S,): the region that it crosses, or borders; `classes` (S, 2):
+    the two classes.
     """
 
     segments: Float64[np.ndarray, "S 2 2"]
@@ -44,6 +48,21 @@ def decision_boundary(partition: "Partition") -> DecisionBoundary:
     maps, mesh = partition.slice_maps, partition.mesh
     if maps.shape[1] == 1:
         maps = np.concatenate([np.zeros_like(maps), maps], axis=1)
+    extent = np.append(np.abs(mesh.vertices).max(axis=0), 1.0)
+    tolerance = _EQUAL * float((np.abs(maps) @ extent).max(initial=0.0))
+    mixed = _mixed_regions(partition, maps)
+    n_classes = maps.shape[1]
+    room = len(mixed) * n_classes * (n_classes - 1) // 2 + len(mesh.edges)
+    segments = np.empty((room, 4))
+    labels = np.empty((room, 3), dtype=np.int64)
+    n = boundaries_inside(mesh.vertices, mesh.offsets, mesh.corners, maps, mixed, tolerance, segments, labels)
+    n += boundaries_along_edges(mesh.vertices, mesh.edges, mesh.edge_faces, maps, tolerance, segments[n:], labels[n:])
+    return DecisionBoundary(segments[:n].reshape(n, 2, 2).copy(), labels[:n, 0].copy(), labels[:n, 1:].copy())
+
+
+def _mixed_regions(partition: "Partition", maps: Float64[np.ndarray, "R C 3"]) -> Int64[np.ndarray, " n"]:
+    """The regions that have different classes at their corners."""
+    mesh = partition.mesh
     corner_points = np.column_stack([mesh.vertices[mesh.corners], np.ones(len(mesh.corners))])
     classes = np.empty(len(mesh.corners), dtype=np.int64)
     face = mesh.face_of_corner
@@ -53,10 +72,4 @@ def decision_boundary(partition: "Partition") -> DecisionBoundary:
         classes[a:b] = np.einsum("nck,nk->nc", maps[face[a:b]], corner_points[a:b]).argmax(axis=1)
     low = np.minimum.reduceat(classes, mesh.offsets[:-1])
     high = np.maximum.reduceat(classes, mesh.offsets[:-1])
-    mixed = np.nonzero(low != high)[0]
-    n_classes = maps.shape[1]
-    room = len(mixed) * n_classes * (n_classes - 1) // 2
-    segments = np.empty((room, 4))
-    labels = np.empty((room, 3), dtype=np.int64)
-    n = clip_boundaries(mesh.vertices, mesh.offsets, mesh.corners, maps, mixed, segments, labels)
-    return DecisionBoundary(segments[:n].reshape(n, 2, 2).copy(), labels[:n, 0].copy(), labels[:n, 1:].copy())
+    return np.nonzero(low != high)[0]

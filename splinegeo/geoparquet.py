@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike
 
+from splinegeo._bits import unpack
 from splinegeo.errors import ShapeError, SplineGeoError
 from splinegeo.selection import region_polygons
 from splinegeo.statistics import region_statistics
@@ -31,9 +32,9 @@ def write_geoparquet(
     """Write the regions to a GeoParquet file, atomically: one row a region, in slice coordinates.
 
     Columns: `geometry` (polygon), `region` (id), `area`, `corners`, `in_radius`, `active_i` (number of active units of
-    stage i, counted from 1), `class` (largest output at the region's centre of area; for one output its sign) and
-    `slice_norm` (Frobenius norm of the region's operator on the slice, A Uᵀ), and those given: names and one number a
-    region, for instance `{"norm": partition.operator_norms()}`.
+    layer i, counted from 1, where a unit is active or not), `class` (largest output at the region's centre of area; for
+    one output its sign), `slice_norm` (Frobenius norm of the region's operator on the slice, A Uᵀ), and those given:
+    names and one number a region, for instance `{"norm": partition.operator_norms()}`.
 
     Raises `MissingExtraError` without pyarrow, `ShapeError` for a column that does not have one value a region or whose
     name is taken.
@@ -89,9 +90,13 @@ def _own_columns(partition: "Partition") -> dict[str, np.ndarray]:
         "corners": statistics.n_corners,
         "in_radius": statistics.in_radii,
     }
-    for i, (words, faces) in enumerate(zip(partition.bits, partition.ancestors, strict=True), start=1):
-        counts = np.unpackbits(words.view(np.uint8), axis=1).sum(axis=1, dtype=np.int64)
-        table[f"active_{i}"] = counts[faces]
+    network = partition.network
+    for stage, words, faces in zip(network.stages, partition.bits, partition.ancestors, strict=True):
+        layer = network.layers[stage.layer]
+        one_bit_a_unit = np.array_equal(stage.layer_unit[~stage.carried], np.arange(layer.n_units))
+        if layer.tournament is None and one_bit_a_unit:
+            counts = unpack(words, stage.n_units)[:, ~stage.carried].sum(axis=1)
+            table[f"active_{stage.layer + 1}"] = counts[faces]
     maps = partition.slice_maps
     outputs = np.einsum("rcj,rj->rc", maps[:, :, :2], partition.interior_points) + maps[:, :, 2]
     table["class"] = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)

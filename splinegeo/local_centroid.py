@@ -49,7 +49,7 @@ def local_centroids_in_discs(partition: "Partition", centers: ArrayLike, radius:
                 f"the disc of radius {radius:g} about ({point[0]:g}, {point[1]:g}) does not meet the partition: "
                 "it has no local centroid"
             )
-        covered[i] = min(1.0, selection.area / (np.pi * radius**2))
+        covered[i] = min(1.0, selection.area / np.pi / radius / radius)
         weights = selection.overlaps / selection.area
         for begin in range(0, len(selection), _REGIONS_PER_BATCH):
             batch = slice(begin, begin + _REGIONS_PER_BATCH)

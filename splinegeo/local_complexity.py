@@ -57,7 +57,7 @@ def local_complexity(partition: "Partition", centers: ArrayLike, radius: float) 
     for i, point in enumerate(points):
         selection = regions_in_disc(partition, point, radius)
         n_regions[i] = len(selection)
-        covered[i] = min(1.0, selection.area / (np.pi * radius**2))
+        covered[i] = min(1.0, selection.area / np.pi / radius / radius)
         for layer, stage in last_stages.items():
             _, first = np.unique(partition.ancestors[stage][selection.regions], return_index=True)
             regions_by_layer[i, layer] = len(first)

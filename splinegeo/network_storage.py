@@ -78,7 +78,38 @@ def network_of_arrays(arrays: dict[str, np.ndarray], n_stages: int, input_shape:
     of_stage = np.array([stage.layer for stage in stages], dtype=np.int64)
     require(np.array_equal(np.unique(of_stage), np.arange(len(layers))), "a layer has no stage")
     require(bool((np.diff(of_stage) >= 0).all()), "the layers are out of order")
+    for i, layer in enumerate(layers):
+        own = [stage for stage in stages if stage.layer == i]
+        if layer.tournament is None:
+            require(len(own) == 1, "a layer has stages that it does not need")
+            units = np.unique(own[0].layer_unit[~own[0].carried])
+            require(np.array_equal(units, np.arange(layer.n_units)), "a unit is missing")
+        else:
+            _check_tournament(layer.tournament, layer.n_units, [int((~stage.carried).sum()) for stage in own])
     return Network(tuple(stages), maps[-1], input_shape, layers)
+
+
+def _check_tournament(tournament: Tournament, n_units: int, comparisons: list[int]) -> None:
+    n_slots = len(tournament.candidates)
+    require(
+        len(tournament.places) == n_slots and tournament.n_windows == n_units, "a tournament's candidates do not fit"
+    )
+    require(_within(tournament.places, tournament.window_size), "a place does not exist")
+    require(
+        [len(matches.paired) for matches in tournament.rounds] == comparisons, "a tournament does not fit its stages"
+    )
+    for matches in tournament.rounds:
+        require(len(matches.paired) == len(matches.second) == len(matches.windows), "a round's arrays differ in length")
+        require(_within(matches.first, n_slots) and _within(matches.second, n_slots), "a candidate does not exist")
+        require(
+            _within(matches.paired, len(matches.first)) and _within(matches.windows, n_units), "a window does not exist"
+        )
+        n_slots = len(matches.first)
+    require(n_slots == n_units, "a tournament has no winner")
+
+
+def _within(array: np.ndarray, end: int) -> bool:
+    return array.size == 0 or (int(array.min()) >= 0 and int(array.max()) < end)
 
 
 def _layer(arrays: dict[str, np.ndarray], i: int, record: dict) -> Layer:

@@ -40,9 +40,8 @@ def calls_of(trace: Trace) -> Calls:
     source = next(node for node in trace.graph.nodes if node.op == "placeholder")
     output = next(node for node in trace.graph.nodes if node.op == "output")
     if not isinstance(output.args[0], fx.Node):
-        raise UnsupportedModuleError(
-            f"the network returns a {type(output.args[0]).__name__}: wrap it to return one tensor, (n, C)"
-        )
+        kind = type(output.args[0]).__name__.removeprefix("immutable_")
+        raise UnsupportedModuleError(f"the network returns a {kind}: wrap it to return one tensor, (n, C)")
     _undo_in_place(trace)
     _take_values_of_extrema(trace)
     needed = _needed_by(output)

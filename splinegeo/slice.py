@@ -85,7 +85,8 @@ class Slice:
             raise ShapeError("a slice needs inputs of at least two numbers")
         edge_vectors = flat[1:] - flat[0]
         q, r = np.linalg.qr(edge_vectors.T)
-        if abs(r[1, 1]) <= _COLLINEAR * np.linalg.norm(edge_vectors, axis=1).max():
+        longest, thinnest = np.linalg.svd(r, compute_uv=False)
+        if thinnest <= _COLLINEAR * longest:
             raise DegenerateSliceError("the three points lie on one line: choose points that span a plane")
         basis = (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
         origin = flat.mean(axis=0)
@@ -113,7 +114,7 @@ class Slice:
             raise ShapeError(
                 f"inputs must have the shape (n, {', '.join(map(str, self.input_shape))}), but have {array.shape}"
             )
-        return array.reshape(len(array), -1) - self.origin
+        return array.reshape(len(array), len(self.origin)) - self.origin
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class Box:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.half_width) and self.half_width > 0):
             raise InvalidDomainError(f"a box needs a positive finite half_width, not {self.half_width}")
+        if not np.isfinite(self.center).all():
+            raise InvalidDomainError(f"a box needs a finite center, not {self.center}")
 
     def polygon(self) -> Float64[np.ndarray, "4 2"]:
         """Its corners, counter-clockwise."""
@@ -149,8 +152,12 @@ def domain_polygon(domain: "Box | ArrayLike | None", plane: Slice) -> Float64[np
         center = (low + high) / 2
         return Box((0.5 + _DEFAULT_MARGIN) * float((high - low).max()), (float(center[0]), float(center[1]))).polygon()
     if isinstance(domain, Box):
-        return domain.polygon()
-    return _convex_polygon(np.asarray(domain, dtype=np.float64))
+        return _convex_polygon(domain.polygon())
+    try:
+        polygon = np.asarray(domain, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidDomainError("a domain is a Box or a convex polygon, an array of numbers (k, 2)") from error
+    return _convex_polygon(polygon)
 
 
 def _convex_polygon(polygon: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:

@@ -125,8 +125,8 @@ class Network:
             h, active = x[block], []
             for stage in self.stages:
                 y = stage.affine(h)
-                tie = 0.0 if self.layers[stage.layer].tournament is None else _TIE * np.abs(y).max(axis=1, keepdims=True)
-                active.append(y > tie)
+                maxima = self.layers[stage.layer].tournament is not None
+                active.append(y > _TIE * np.abs(y).max(axis=1, keepdims=True) if maxima else y > 0)
                 h = stage.activate(y)
             blocks.append(self.pieces(active))
         if not blocks:

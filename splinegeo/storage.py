@@ -12,13 +12,14 @@ from splinegeo.errors import PartitionFileError, SplineGeoError
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network, read_network
 from splinegeo.network_storage import network_arrays, network_of_arrays, real_array, require, whole_array
-from splinegeo.slice import Slice
+from splinegeo.slice import Slice, domain_polygon
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
 FORMAT = "splinegeo partition"
 VERSION = 1
+_ROUNDING = 1e-9
 _MESH = ("vertices", "edges", "edge_faces", "edge_labels", "offsets", "corners", "sides")
 
 
@@ -64,18 +65,21 @@ def load_partition(path: str | os.PathLike, model: nn.Module | Network | None = 
     if there is none.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
-        raise PartitionFileError(f"{path} is not a readable partition file: {error}") from error
+        raise PartitionFileError(f"{path} is not a readable partition file: {one_line(error)}") from error
     except Exception as error:  # zlib.error, struct.error, tokenize errors: whatever a damaged archive provokes
-        raise PartitionFileError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        raise PartitionFileError(f"{path} is damaged: {type(error).__name__}: {one_line(error)}") from error
     if str(arrays.get("format", "")) != FORMAT:
         raise PartitionFileError(f"{path} is not a partition file of splinegeo")
     try:
-        version = int(arrays["version"])
+        version = arrays["version"]
+        require(
+            version.shape == () and version.dtype.kind in "iu" and version >= 1, "the format's version makes no sense"
+        )
         if version > VERSION:
             raise PartitionFileError(
                 f"format version {version} is newer than this splinegeo reads ({VERSION}): update splinegeo"
@@ -84,14 +88,21 @@ def load_partition(path: str | os.PathLike, model: nn.Module | Network | None = 
     except PartitionFileError as error:
         raise PartitionFileError(f"{path}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, SplineGeoError) as error:
-        raise PartitionFileError(f"{path} is damaged: {error}") from error
+        raise PartitionFileError(f"{path} is damaged: {one_line(error)}") from error
 
 
 def _assemble(arrays: dict[str, np.ndarray], model: nn.Module | Network | None) -> "Partition":
     from splinegeo.partition import Partition
 
     n_stages = int(arrays["n_stages"])
-    plane = Slice(arrays["origin"], arrays["basis"], arrays["input_shape"].tolist(), arrays.get("points"))
+    input_shape = tuple(whole_array(arrays["input_shape"], np.int64, 1).tolist())
+    require(all(n > 0 for n in input_shape), "the input's shape is not positive")
+    points = real_array(arrays["points"], 2) if "points" in arrays else None
+    require(points is None or points.shape[1:] == (2,), "the slice's points are no points of a plane")
+    plane = Slice(real_array(arrays["origin"], 1), real_array(arrays["basis"], 2), input_shape, points)
+    domain = real_array(arrays["domain"], 2)
+    require(np.array_equal(domain_polygon(domain, plane), domain), "the domain is no convex polygon")
+    complete = whole_array(arrays["complete"], np.bool_, 0)
     if model is not None:
         network = read_network(model, plane.input_shape)
     elif "layers" in arrays:
@@ -115,8 +126,10 @@ def _assemble(arrays: dict[str, np.ndarray], model: nn.Module | Network | None) 
     parents = tuple(whole_array(arrays[f"parents_{i}"], np.int32, 1) for i in range(n_stages))
     bits = tuple(whole_array(arrays[f"bits_{i}"], np.uint64, 2) for i in range(n_stages))
     _check_mesh(mesh)
+    _check_areas(mesh, domain, bool(complete))
+    _check_labels(mesh, network)
     _check_patterns(mesh, network, parents, bits)
-    return Partition(network, plane, real_array(arrays["domain"], 2), mesh, parents, bits, bool(arrays["complete"]))
+    return Partition(network, plane, domain, mesh, parents, bits, bool(complete))
 
 
 def _check_mesh(mesh: Mesh) -> None:
@@ -135,6 +148,32 @@ def _check_mesh(mesh: Mesh) -> None:
     edge, backward = mesh.sides >> 1, mesh.sides & 1
     require(bool((mesh.edges[edge, backward] == mesh.corners).all()), "an edge does not start at its corner")
     require(bool((mesh.edge_faces[edge, backward] == mesh.face_of_corner).all()), "an edge does not border its region")
+    require(int((mesh.edge_faces >= 0).sum()) == len(mesh.sides), "an edge borders a region that does not have it")
+
+
+def _check_areas(mesh: Mesh, domain: np.ndarray, complete: bool) -> None:
+    """Faces that run counter-clockwise within the domain, and cover it if the partition is complete."""
+    low, high = domain.min(axis=0), domain.max(axis=0)
+    slack = _ROUNDING * float(np.abs(domain).max())
+    inside = bool(((mesh.vertices >= low - slack) & (mesh.vertices <= high + slack)).all())
+    require(inside, "a vertex lies outside the domain")
+    areas, (area,) = mesh.areas(), Mesh.from_polygon(domain).areas()
+    require(bool((areas >= -_ROUNDING * area).all()), "a region runs clockwise")
+    total = float(areas.sum())
+    require(
+        abs(total - area) <= _ROUNDING * area if complete else total <= (1 + _ROUNDING) * area,
+        "the areas do not add up",
+    )
+
+
+def _check_labels(mesh: Mesh, network: Network) -> None:
+    inner = (mesh.edge_faces >= 0).all(axis=1)
+    layer, unit = mesh.edge_labels.T
+    n_units = np.array([layer.n_units for layer in network.layers] + [0])
+    border = (layer == -1) & (unit == -1) & ~inner
+    known = (layer >= 0) & (layer < len(network.layers)) & (unit >= 0)
+    known &= unit < n_units[np.where(known, layer, -1)]
+    require(bool((border | known).all()), "an edge belongs to no unit")
 
 
 def _check_patterns(
@@ -147,6 +186,11 @@ def _check_patterns(
         require(words.shape == (len(parent), max(1, -(-stage.n_units // 64))), "the patterns do not fit the network")
         n_parents = len(parent)
     require(n_parents == mesh.n_faces, "the patterns do not fit the mesh")
+
+
+def one_line(error: Exception) -> str:
+    """The error's message on one line."""
+    return " ".join(str(error).split())
 
 
 def _within(array: np.ndarray, low: int, high: int) -> bool:

@@ -38,7 +38,7 @@ def describe(trace: Trace, node: fx.Node) -> str:
     if node.op == "call_module":
         return f"layer '{path}' ({type(trace.submodule(node)).__name__})"
     name = name_of(node) or getattr(node.target, "__name__", None) or str(node.target)
-    return f"the function '{name}' called in layer '{path}'"
+    return f"the function '{name.lstrip('_')}' called in layer '{path}'"
 
 
 def is_in_place(trace: Trace, node: fx.Node) -> bool:

@@ -154,8 +154,13 @@ def _refuse_hooks(module: nn.Module, path: str) -> None:
 
 def _resolve(module: nn.Module) -> None:
     if parametrize.is_parametrized(module):
-        for name in list(module.parametrizations):  # type: ignore[arg-type]
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        # Not parametrize.remove_parametrizations: it edits the class, which the copy shares with the user's module.
+        values = {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr]
+        plain_class = parametrize.type_before_parametrizations(module)
+        del module.parametrizations
+        module.__class__ = plain_class
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value, requires_grad=False))
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, WeightNorm):
             remove_weight_norm(module, hook.name)
