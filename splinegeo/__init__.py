@@ -1,11 +1,13 @@
 """splinegeo: the spline geometry of deep networks."""
 
+from splinegeo.correspondence import matching_regions, overlap_areas
 from splinegeo.decision_boundary import DecisionBoundary
 from splinegeo.errors import (
     DegenerateSliceError,
     InvalidArgumentError,
     InvalidDomainError,
     InvalidNetworkError,
+    MissingExtraError,
     PartitionFileError,
     ShapeError,
     SplineGeoError,
@@ -25,5 +27,6 @@ from splinegeo.mesh import Mesh
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
 from splinegeo.refine import enumerate_regions, iterate_regions
+from splinegeo.segment import SegmentPartition, enumerate_segment
 from splinegeo.slice import Box, Slice
 from splinegeo.storage import load_partition

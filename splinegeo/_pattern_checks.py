@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _POINTS_PER_BATCH = 4096
 _EDGES_PER_BATCH = 1 << 15
+# A unit vanishes at a vertex that merging coincident crossings has moved by CLOSENESS * TOLERANCE diameters only up to
+# 8 of its tolerances, for a diameter is at most twice the reach; an edge has two such ends.
+_DISPLACED = 16.0
 _ONES_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
@@ -28,7 +31,7 @@ class Rounding(NamedTuple):
 
     @classmethod
     def of(cls, partition: "Partition") -> "Rounding":
-        """The engine's tolerance, fourfold: its reach is taken at the domain's corners and some thousand vertices."""
+        """The engine's tolerances: their reach is taken at the domain's corners and at some thousand vertices."""
         network = partition.network
         spread = np.linspace(0, len(partition.vertices) - 1, _POINTS_PER_BATCH).astype(np.int64)
         points = np.concatenate([partition.domain, partition.vertices[np.unique(spread)]])
@@ -36,9 +39,10 @@ class Rounding(NamedTuple):
         tolerances, noise = [], 0.0
         for stage in network.stages:
             tolerance, noise = unit_tolerance(stage, float(np.linalg.norm(h, axis=1).max()), noise)
-            tolerances.append(CLOSENESS * tolerance)
+            tolerances.append(_DISPLACED * tolerance)
             h = stage.activate(stage.affine(h))
-        return cls(tolerances, CLOSENESS * TOLERANCE * float(np.ptp(partition.domain, axis=0).max()))
+        diameter = float(np.linalg.norm(partition.domain[:, None] - partition.domain, axis=-1).max())
+        return cls(tolerances, CLOSENESS * TOLERANCE * diameter)
 
 
 class NeighbourFigures(NamedTuple):

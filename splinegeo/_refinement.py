@@ -16,20 +16,13 @@ from splinegeo.mesh import Mesh
 from splinegeo.partition import Partition
 from splinegeo.slice import Slice
 from splinegeo.stages import Network, Stage
+from splinegeo.tolerance import CLOSENESS, TOLERANCE, unit_tolerance
 
-# The one tolerance, relative. A unit's sign at a vertex is 0 iff |z| <= TOLERANCE (|W_j| max|h| + |b_j|): 2^10 times
-# the rounding of a product of that size, so that values that are zero in exact arithmetic are found zero, yet far below
-# what float32 weights resolve.
-TOLERANCE = 2.0**-42
-# Where a stage's outputs cancel, its scale says nothing of their rounding errors, which are those of the values that
-# cancelled: the next stage's scale is never below this share of the scale that its inputs were computed at, spread over
-# the inputs.
-_INHERITED = 2.0**-3
-# Crossings of an edge nearer to each other than this multiple of TOLERANCE and the domain's diameter share one vertex.
-_CLOSENESS = 4.0
 # A face crossed by many units is first cut by a few of them, so that its parts see few units each.
 _FIRST_CUT = 16
 _MANY_UNITS = 64
+# Rows of one matrix product, so that its temporaries stay small.
+_ROWS_PER_PRODUCT = 4096
 
 
 @dataclass
@@ -82,7 +75,7 @@ class Refinement:
         diameter = float(np.linalg.norm(polygon[:, None] - polygon[None, :], axis=-1).max())
         first = network.stages[0].affine if network.stages else network.output
         reach = float(np.linalg.norm(inputs, axis=1).max())
-        closeness = _CLOSENESS * TOLERANCE * diameter
+        closeness = CLOSENESS * TOLERANCE * diameter
         return cls(network, closeness, threads, 0, Mesh.from_polygon(polygon), Values(first(inputs)), reach, 0.0)
 
     @property
@@ -95,7 +88,7 @@ class Refinement:
         stages = self.network.stages
         stage = stages[self.index]
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
-        tolerance, noise = _tolerance(stage, self.reach, self.noise)
+        tolerance, noise = unit_tolerance(stage, self.reach, self.noise)
         units = Units(self.index, stage.slopes, tolerance)
         values, cut = _cut(self.mesh, self.values, units, self.closeness, self.threads, following, limit, watch)
         parents, bits = (*self.parents, cut.parents), (*self.bits, cut.bits)
@@ -174,19 +167,6 @@ def _of_layers(mesh: Mesh, network: Network) -> Mesh:
     return replace(mesh, edge_labels=labels)
 
 
-def _tolerance(stage: Stage, reach: float, noise: float) -> tuple[Float64[np.ndarray, " n"], float]:
-    """Each unit's tolerance, for inputs of norm up to `reach` that carry errors as of values of norm `noise`; and the
-    outputs' noise.
-    """
-    norms = stage.affine.row_norms()
-    scale = norms * reach + np.abs(stage.affine.bias)
-    inherited = norms * noise
-    steepest = max(1.0, float(np.abs(stage.slopes).max(initial=0.0)))
-    spread = np.linalg.norm(_INHERITED * scale + inherited) / np.sqrt(max(1, len(norms)))
-    tolerance = np.where(stage.carried, np.inf, TOLERANCE * (scale + inherited))
-    return tolerance, steepest * float(spread)
-
-
 def _next_values(
     values: Values, stage: Stage, affine: AffineMap, cut: Subdivision, threads: int
 ) -> tuple[Values, float]:
@@ -200,8 +180,13 @@ def _next_values(
     reach = float(np.sqrt(np.einsum("ij,ij->i", y, y).max())) * steepest
     if affine.columns is None:
         y = Values(y, cut.births).at_all_vertices(threads).older
-        return Values(affine(stage.activate(y))), reach
-    return Values(affine(stage.activate(y)), cut.births, affine.columns, cut.family), reach
+    following = np.empty((len(y), affine.n_outputs))
+    for begin in range(0, len(y), _ROWS_PER_PRODUCT):
+        rows = slice(begin, begin + _ROWS_PER_PRODUCT)
+        following[rows] = affine(stage.activate(y[rows]))
+    if affine.columns is None:
+        return Values(following), reach
+    return Values(following, cut.births, affine.columns, cut.family), reach
 
 
 def _cut(

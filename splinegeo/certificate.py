@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from splinegeo._mesh_checks import mesh_figures
 from splinegeo._pattern_checks import Rounding, count_duplicates, interior_figures, neighbour_figures, sample_figures
+from splinegeo.errors import InvalidArgumentError
 from splinegeo.tolerance import CLOSENESS, TOLERANCE
 
 if TYPE_CHECKING:
@@ -120,10 +121,10 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
 
     Areas, convexity, Euler's characteristic and labels of the mesh; uniqueness of the patterns; on every inner edge,
     that the patterns on both sides differ in the unit that the edge names; the network's forward pass at an interior
-    point of every region and at `n_samples` random points. Raises `ValueError` for fewer than 0 samples.
+    point of every region and at `n_samples` random points. Raises `InvalidArgumentError` for fewer than 0 samples.
     """
     if n_samples < 0:
-        raise ValueError(f"n_samples must not be negative, but is {n_samples}")
+        raise InvalidArgumentError(f"n_samples must not be negative, but is {n_samples}")
     rounding = Rounding.of(partition)
     mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position)
     neighbours = neighbour_figures(partition, rounding, progress)

@@ -35,3 +35,7 @@ class InvalidArgumentError(SplineGeoError, ValueError):
 
 class UnknownComponentError(SplineGeoError, LookupError):
     """The network has no submodule of this name, or a forward pass does not call it exactly once."""
+
+
+class MissingExtraError(SplineGeoError, ImportError):
+    """An optional dependency is not installed."""

@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import ArrayLike
 
 from splinegeo._bits import unpack
-from splinegeo.errors import ShapeError, SplineGeoError
+from splinegeo.errors import MissingExtraError, ShapeError
 from splinegeo.selection import region_polygons
 from splinegeo.statistics import region_statistics
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
 _REGIONS_PER_GROUP = 1 << 16
-
-
-class MissingExtraError(SplineGeoError, ImportError):
-    """An optional dependency is not installed."""
 
 
 def write_geoparquet(

@@ -35,8 +35,8 @@ def local_centroids_in_discs(partition: "Partition", centers: ArrayLike, radius:
     uniformly from the disc. `splinegeo.local_centroids` is the sampled counterpart, under Gaussian noise, in all of
     input space (Linear Centroids Hypothesis, arXiv 2604.11962).
 
-    Raises `ShapeError` for centers that are not (n, 2) finite numbers, `InvalidDomainError` for a radius that is not
-    positive and finite and for a disc that the partition does not meet.
+    Raises `ShapeError` for centers that are not (n, 2) finite numbers, `InvalidArgumentError` for a radius that is not
+    positive and finite, `InvalidDomainError` for a disc that the partition does not meet.
     """
     points = disc_centers(centers)
     plane = partition.plane

@@ -47,7 +47,7 @@ def local_complexity(partition: "Partition", centers: ArrayLike, radius: float) 
     """Exact local complexity in the discs of one radius about points of the slice (n, 2).
 
     A disc outside the domain has the counts 0. Raises `ShapeError` for centers that are not (n, 2) finite numbers and
-    `InvalidDomainError` for a radius that is not positive and finite.
+    `InvalidArgumentError` for a radius that is not positive and finite.
     """
     points = disc_centers(centers)
     last_stages = {stage.layer: index for index, stage in enumerate(partition.network.stages)}

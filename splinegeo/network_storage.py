@@ -78,14 +78,14 @@ def network_of_arrays(arrays: dict[str, np.ndarray], n_stages: int, input_shape:
     of_stage = np.array([stage.layer for stage in stages], dtype=np.int64)
     require(np.array_equal(np.unique(of_stage), np.arange(len(layers))), "a layer has no stage")
     require(bool((np.diff(of_stage) >= 0).all()), "the layers are out of order")
-    for i, layer in enumerate(layers):
+    for i, of_user in enumerate(layers):
         own = [stage for stage in stages if stage.layer == i]
-        if layer.tournament is None:
+        if of_user.tournament is None:
             require(len(own) == 1, "a layer has stages that it does not need")
             units = np.unique(own[0].layer_unit[~own[0].carried])
-            require(np.array_equal(units, np.arange(layer.n_units)), "a unit is missing")
+            require(np.array_equal(units, np.arange(of_user.n_units)), "a unit is missing")
         else:
-            _check_tournament(layer.tournament, layer.n_units, [int((~stage.carried).sum()) for stage in own])
+            _check_tournament(of_user.tournament, of_user.n_units, [int((~stage.carried).sum()) for stage in own])
     return Network(tuple(stages), maps[-1], input_shape, layers)
 
 

@@ -16,6 +16,7 @@ from splinegeo._walk import cover_by_paths, walk_grams, walk_squares
 from splinegeo.region_maps import first_affine, isometry, pull_back, unit_slopes
 
 if TYPE_CHECKING:
+    from splinegeo.affine import AffineMap
     from splinegeo.partition import Partition
 
 # Rounding errors add up along a path; the first region of each is computed afresh.
@@ -53,13 +54,13 @@ def walked_norms(partition: "Partition", kind: str) -> Float64[np.ndarray, " R"]
             ]
         )
         reduced = reduce(inner)
+        squares: np.ndarray = np.empty(b - a)
         if kind == "frobenius":
-            squares = np.empty(b - a)
             walk_squares(is_first, starts, outer, reduced, squares)
         else:
             grams = np.empty((b - a, network.n_outputs, network.n_outputs))
             walk_grams(is_first, starts, outer, reduced, grams)
-            squares = np.linalg.eigvalsh(grams)[:, -1]
+            squares = np.asarray(np.linalg.eigvalsh(grams)[:, -1])
         norms[order[a:b]] = np.sqrt(np.maximum(squares, 0.0))
         a = b
     return norms
@@ -111,7 +112,7 @@ def _steps(
         units, regions = labels[steps, 1], order[steps]
         slopes = unit_slopes(partition, stage, partition.ancestors[stage][regions])[np.arange(len(steps)), units]
         gain = np.where(slopes == 1.0, 1.0, -1.0) * (1.0 - network.stages[stage].slopes[units])
-        columns = [s.affine.columns for s in network.stages[stage + 1 :]] + [network.output.columns]
+        columns = [_columns(later.affine) for later in network.stages[stage + 1 :]] + [_columns(network.output)]
         push = columns[0][units] * gain[:, None]
         for later in range(stage + 1, len(network.stages)):
             push = (push * unit_slopes(partition, later, partition.ancestors[later][regions])) @ columns[later - stage]
@@ -119,10 +120,17 @@ def _steps(
         if stage == 0:
             inner[steps, units] = 1.0
             continue
-        pull = network.stages[stage].affine.columns.T[units]
+        pull = _columns(network.stages[stage].affine).T[units]
         for earlier in range(stage - 1, -1, -1):
             pull = pull * unit_slopes(partition, earlier, partition.ancestors[earlier][regions])
             if earlier:
                 pull = network.stages[earlier].affine.transpose(pull)
         inner[steps] = pull
     return outer, inner
+
+
+def _columns(affine: "AffineMap") -> Float64[np.ndarray, "m n"]:
+    columns = affine.columns
+    if columns is None:
+        raise ValueError("a walk needs affine maps that are matrices")
+    return columns

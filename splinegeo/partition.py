@@ -1,6 +1,7 @@
 """Partition: the linear regions of a network on a slice, and what can be asked of them."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,15 +13,21 @@ from scipy.sparse import coo_array, csr_array
 
 from splinegeo import region_maps, storage
 from splinegeo._bits import unpack
+from splinegeo.certificate import Certificate, certify
 from splinegeo.decision_boundary import DecisionBoundary, decision_boundary
 from splinegeo.errors import InvalidArgumentError, ShapeError
+from splinegeo.geoparquet import write_geoparquet
 from splinegeo.linear_regions import LinearRegions, merge_equal_maps
+from splinegeo.local_centroid import LocalCentroids, local_centroids_in_discs
+from splinegeo.local_complexity import LocalComplexity, local_complexity
 from splinegeo.locate import Grid, build_grid, locate
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network
 from splinegeo.operator_norms import operator_norms
 from splinegeo.power_diagram import region_centroids, region_radii
-from splinegeo.slice import Slice
+from splinegeo.selection import Selection, regions_in_disc, regions_in_polygon
+from splinegeo.slice import Box, Slice
+from splinegeo.statistics import RegionStatistics, region_statistics
 
 if TYPE_CHECKING:
     import networkx
@@ -190,7 +197,35 @@ class Partition:
         """Linear regions: neighbouring activation regions with one affine map, joined."""
         return merge_equal_maps(self)
 
+    def regions_in_disc(self, center: ArrayLike, radius: float) -> Selection:
+        """The regions that meet a disc of the slice, and their areas inside it."""
+        return regions_in_disc(self, center, radius)
+
+    def regions_in_polygon(self, polygon: ArrayLike | Box) -> Selection:
+        """The regions that meet a convex polygon of the slice, and their areas inside it."""
+        return regions_in_polygon(self, polygon)
+
+    def statistics(self, regions: ArrayLike | None = None) -> RegionStatistics:
+        """Areas, corners, in-radii and counts by layer of the regions (default: all)."""
+        return region_statistics(self, regions)
+
+    def local_complexity(self, centers: ArrayLike, radius: float) -> LocalComplexity:
+        """How many regions, and lines of units, meet a disc about each point: exactly what sampling estimates."""
+        return local_complexity(self, centers, radius)
+
+    def local_centroids(self, centers: ArrayLike, radius: float) -> LocalCentroids:
+        """Area-weighted mean centroid of the regions in a disc about each point."""
+        return local_centroids_in_discs(self, centers, radius)
+
+    def certify(self, n_samples: int = 100_000, seed: int = 0, *, progress: bool = False) -> Certificate:
+        """Check the partition against the network's own forward pass and against what must hold of any subdivision."""
+        return certify(self, n_samples, seed, progress=progress)
+
     # other tools
+
+    def to_geoparquet(self, path: str | os.PathLike, columns: Mapping[str, ArrayLike] | None = None) -> None:
+        """Write the regions, with area, class, norm and counts, to a GeoParquet file (needs the extra `geo`)."""
+        write_geoparquet(self, path, columns)
 
     def to_shapely(self) -> np.ndarray:
         """The regions as an array of shapely polygons."""

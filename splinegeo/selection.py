@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from splinegeo._chunks import running_sum
 from splinegeo._disc_overlap import overlap_disc
-from splinegeo.errors import InvalidDomainError, ShapeError
+from splinegeo.errors import InvalidArgumentError, InvalidDomainError, ShapeError
 from splinegeo.slice import Box
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     """The regions that meet the open disc about a point of the slice (2,), with exact overlap areas (closed form).
 
     A region that only touches the circle does not meet the disc. The selection is empty for a disc outside the domain.
-    Raises `ShapeError` for a center that is not two finite numbers, `InvalidDomainError` for a radius that is not
+    Raises `ShapeError` for a center that is not two finite numbers, `InvalidArgumentError` for a radius that is not
     positive and finite.
     """
     point = disc_centers(np.asarray(center, dtype=np.float64)[None])[0]
@@ -81,9 +81,9 @@ def disc_centers(centers: ArrayLike) -> Float64[np.ndarray, "n 2"]:
 
 
 def disc_radius(radius: float) -> float:
-    """The radius itself. Raises `InvalidDomainError` if it is not positive and finite."""
+    """The radius itself. Raises `InvalidArgumentError` if it is not positive and finite."""
     if not (np.isfinite(radius) and radius > 0):
-        raise InvalidDomainError(f"the radius of a disc must be positive and finite, not {radius}")
+        raise InvalidArgumentError(f"the radius of a disc must be positive and finite, not {radius}")
     return float(radius)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
 from splinegeo._polygon_measures import count_turns, inscribed_radii
+from splinegeo.errors import InvalidArgumentError
 from splinegeo.selection import corner_places
 
 if TYPE_CHECKING:
@@ -56,9 +57,12 @@ class RegionStatistics:
         return float(self.areas.sum())
 
     def spread(self, quantity: str) -> Spread:
-        """Summary of "areas", "n_corners", "n_neighbours" or "in_radii"; NaN without regions."""
+        """Summary of "areas", "n_corners", "n_neighbours" or "in_radii"; NaN without regions.
+
+        Raises `InvalidArgumentError` for any other name.
+        """
         if quantity not in _QUANTITIES:
-            raise ValueError(f"quantity must be one of {', '.join(_QUANTITIES)}, not {quantity!r}")
+            raise InvalidArgumentError(f"quantity must be one of {', '.join(_QUANTITIES)}, not {quantity!r}")
         values = getattr(self, quantity)
         if not len(values):
             return Spread(*[float("nan")] * 4)

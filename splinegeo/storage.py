@@ -73,6 +73,8 @@ def load_partition(path: str | os.PathLike, model: nn.Module | Network | None = 
         raise PartitionFileError(f"{path} is not a readable partition file: {one_line(error)}") from error
     except Exception as error:  # zlib.error, struct.error, tokenize errors: whatever a damaged archive provokes
         raise PartitionFileError(f"{path} is damaged: {type(error).__name__}: {one_line(error)}") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise PartitionFileError(f"{path} is damaged: it holds more than arrays")
     if str(arrays.get("format", "")) != FORMAT:
         raise PartitionFileError(f"{path} is not a partition file of splinegeo")
     try:
