@@ -97,7 +97,8 @@ class Refinement:
                 cut, parents, bits = _join_group(self.network, group, cut, parents, bits)
         reach = self.reach
         if following is not None:
-            values, reach = _next_values(values, stage, following, cut, self.threads)
+            spare = values is not self.values
+            values, reach = _next_values(values, stage, following, cut, self.threads, spare)
         return replace(
             self,
             index=self.index + 1,
@@ -168,7 +169,7 @@ def _of_layers(mesh: Mesh, network: Network) -> Mesh:
 
 
 def _next_values(
-    values: Values, stage: Stage, affine: AffineMap, cut: Subdivision, threads: int
+    values: Values, stage: Stage, affine: AffineMap, cut: Subdivision, threads: int, spare: bool
 ) -> tuple[Values, float]:
     """Values of the next stage, and a bound of the norm of its inputs over the domain.
 
@@ -180,7 +181,8 @@ def _next_values(
     reach = float(np.sqrt(np.einsum("ij,ij->i", y, y).max())) * steepest
     if affine.columns is None:
         y = Values(y, cut.births).at_all_vertices(threads).older
-    following = np.empty((len(y), affine.n_outputs))
+        spare = True
+    following = y if spare and affine.n_outputs == y.shape[1] else np.empty((len(y), affine.n_outputs))
     for begin in range(0, len(y), _ROWS_PER_PRODUCT):
         rows = slice(begin, begin + _ROWS_PER_PRODUCT)
         following[rows] = affine(stage.activate(y[rows]))

@@ -1,0 +1,204 @@
+"""What cannot be read is refused in one line, with its name, its place and a reason."""
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from piecewise_zoo import Forward, randomised
+from torch import Tensor, nn
+from torch.nn import functional
+
+from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
+from splinegeo.network import read_network
+
+
+def refusal(model: nn.Module, shape: tuple[int, ...] | None, kind: type[SplineGeoError]) -> str:
+    with pytest.raises(kind) as caught:
+        read_network(model, shape)
+    assert type(caught.value) is kind
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
+
+
+MODULES = [
+    *[nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.Softplus(), nn.Tanh(), nn.Sigmoid(), nn.ELU(), nn.Threshold(0.1, 2.0)],
+    *[nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.Softmax(1), nn.LogSoftmax(1), nn.Softshrink()],
+    *[nn.LPPool2d(2, 2), nn.FractionalMaxPool2d(2, 2), nn.CosineSimilarity(), nn.LocalResponseNorm(2)],
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_modules_are_refused_by_path_and_class(module: nn.Module) -> None:
+    block = Forward(lambda m, x: m.odd(m.conv(x)), conv=nn.Conv2d(4, 4, 1), odd=module)
+    model = nn.Sequential(nn.Conv2d(2, 4, 1), nn.Sequential(nn.ReLU(), block))
+    message = refusal(model, (2, 4, 4), UnsupportedModuleError)
+    assert f"layer '1.1.odd' ({type(module).__name__}) cannot be read as piecewise affine" in message
+    assert "LeakyReLU" in message
+
+
+FUNCTIONS: dict[str, Callable[[Any, Tensor], Any]] = {
+    "gelu": lambda m, x: functional.gelu(x),
+    "softmax": lambda m, x: x.softmax(1),
+    "exp": lambda m, x: torch.exp(x),
+    "pow": lambda m, x: x**2,
+    "square": lambda m, x: x.square(),
+    "sqrt": lambda m, x: (x * x.shape[1]).sqrt(),
+    "norm": lambda m, x: x.norm(dim=1),
+    "gt": lambda m, x: x * (x > 0),
+    "round": lambda m, x: x.round(),
+    "floordiv": lambda m, x: x // 2,
+    "sign": lambda m, x: x.sign(),
+    "sort": lambda m, x: x.sort(1)[0],
+    "threshold": lambda m, x: functional.threshold(x, 0.1, 2.0),
+    "layer_norm": lambda m, x: functional.layer_norm(x, (4,)),
+    "int": lambda m, x: x.int(),
+    "item": lambda m, x: x * x.sum().item(),
+    "rand_like": lambda m, x: x + torch.rand_like(x),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_refused_by_name_and_place(name: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.ReLU(), Forward(FUNCTIONS[name])))
+    message = refusal(model, (3,), UnsupportedModuleError)
+    assert f"the function '{name}' called in layer '1.1' cannot be read" in message
+    message = refusal(Forward(FUNCTIONS[name]), (4,), UnsupportedModuleError)
+    assert f"the function '{name}' called in layer '(the network itself)'" in message
+
+
+NOT_AFFINE: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
+    "a product of activations": (lambda m, x: x * x.flip(1), "'mul'.*multiplies two values"),
+    "a product with itself": (lambda m, x: x * x, "'mul'.*multiplies two values"),
+    "attention": (lambda m, x: x[:, :, None] @ x[:, None, :], "'matmul'.*multiplies two values"),
+    "a sum of products": (lambda m, x: torch.einsum("nc,nc->n", x, x), "'einsum'.*multiplies two values"),
+    "a quotient": (lambda m, x: 1 / (x + 9), "'truediv'.*argument other than its first"),
+    "a quotient by itself": (lambda m, x: x / x, "'truediv'.*argument other than its first"),
+    "weights from the input": (lambda m, x: functional.linear(torch.ones(4), x), "'linear'.*other than its first"),
+    "a slope from the input": (lambda m, x: functional.prelu(x, x[0, :1]), "'prelu'.*other than its first"),
+    "bounds from the input": (lambda m, x: x.clamp(max=x.mean(1, keepdim=True)), "'clamp'.*other than its first"),
+    "whole numbers": (lambda m, x: x.to(torch.int64), "'to'.*int64"),
+    "a sum in whole numbers": (lambda m, x: x.sum(1, dtype=torch.int32), "'sum'.*int32"),
+    "bits": (lambda m, x: x.view(torch.float16), "'view'.*float16"),
+    "rounded division": (lambda m, x: torch.div(x, 2, rounding_mode="floor"), "'div'.*rounds"),
+    "dropout at random": (lambda m, x: functional.dropout(x, 0.5), "'dropout'.*training"),
+    "dropout at random, by torch": (lambda m, x: torch.dropout(x, 0.5, True), "'dropout'.*training"),
+    "a batch's statistics": (
+        lambda m, x: functional.batch_norm(x, torch.zeros(4), torch.ones(4), training=True),
+        "'batch_norm'.*training",
+    ),
+    "indices of maxima": (lambda m, x: torch.max(x, 1)[1], "'max'.*indices"),
+    "both": (lambda m, x: x.max(1).values + x.max(1).indices, "'max'.*indices"),
+    "pooled indices": (
+        lambda m, x: functional.max_pool1d(x, 2, return_indices=True)[0],
+        "'max_pool1d_with_indices'|'max_pool1d'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_AFFINE)
+def test_uses_that_are_not_piecewise_affine(name: str) -> None:
+    function, reason = NOT_AFFINE[name]
+    message = refusal(nn.Sequential(nn.Linear(3, 4), Forward(function)), (3,), UnsupportedModuleError)
+    assert re.search(reason, message)
+    assert "in layer '1'" in message
+
+
+def test_options_of_modules_that_cannot_be_read() -> None:
+    message = refusal(
+        nn.Sequential(nn.Conv1d(1, 2, 1), nn.MaxPool1d(2, return_indices=True)), (1, 4), UnsupportedModuleError
+    )
+    assert "'1' (MaxPool1d)" in message
+    message = refusal(
+        nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False)), None, UnsupportedModuleError
+    )
+    assert "'1' (BatchNorm1d) keeps no running statistics" in message
+    message = refusal(Forward(lambda m, x: x.clamp(1.0, -1.0)), (3,), InvalidNetworkError)
+    assert "'clamp'" in message
+    assert "lower bound is greater" in message
+    message = refusal(nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(float("inf"))), None, InvalidNetworkError)
+    assert "'1' (LeakyReLU)" in message
+    assert "finite" in message
+
+
+CONTROL_FLOW: dict[str, Callable[[Any, Tensor], Any]] = {
+    "a branch on the values": lambda m, x: x if x.sum() > 0 else -x,
+    "a loop over the batch": lambda m, x: torch.stack([row * 2 for row in x]),
+    "an assignment to an item": lambda m, x: operator.setitem(x, 0, 1.0) or x,
+    "numpy": lambda m, x: torch.from_numpy(x.numpy()),
+    "a length": lambda m, x: x / len(x),
+}
+
+
+@pytest.mark.parametrize("name", CONTROL_FLOW)
+def test_forwards_that_cannot_be_traced(name: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), Forward(CONTROL_FLOW[name]))
+    message = refusal(model, (3,), UnsupportedModuleError)
+    assert "layer '1'" in message
+
+
+def _overwritten(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    same = y
+    y += 1
+    return functional.relu(y) + same
+
+
+def _overwritten_view(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    y.view(-1).relu_()
+    return y
+
+
+SELF_CHECK: dict[str, Callable[[Any, Tensor], Any]] = {
+    "a tensor with two names is written over": _overwritten,
+    "a view is written over": _overwritten_view,
+    "the batch's mean": lambda m, x: m.fc(x) - x.mean(0, keepdim=True).mean(),
+    "random numbers": lambda m, x: m.fc(x) + torch.randn(4),
+}
+
+
+@pytest.mark.parametrize("name", SELF_CHECK)
+def test_what_a_trace_does_not_show_is_found_by_comparison(name: str) -> None:
+    message = refusal(randomised(Forward(SELF_CHECK[name], fc=nn.Linear(3, 4))), (3,), InvalidNetworkError)
+    assert "not what its trace shows" in message
+
+
+RESULTS: dict[str, tuple[Callable[[Any, Tensor], Any], type[SplineGeoError], str]] = {
+    "two tensors": (lambda m, x: (x, m.fc(x)), UnsupportedModuleError, "returns a tuple"),
+    "a dictionary": (lambda m, x: {"y": m.fc(x)}, UnsupportedModuleError, "returns a dict"),
+    "chunks": (lambda m, x: m.fc(x).chunk(2, 1), UnsupportedModuleError, "returns a tuple"),
+    "nothing": (lambda m, x: None, UnsupportedModuleError, "returns a NoneType"),
+    "a constant": (lambda m, x: m.fc.weight, InvalidNetworkError, "does not depend on its input"),
+    "a number for the batch": (lambda m, x: m.fc(x).sum(), InvalidNetworkError, "one row for each sample"),
+    "the batch last": (lambda m, x: m.fc(x).T, InvalidNetworkError, "one row for each sample"),
+    "the batch summed": (lambda m, x: m.fc(x).sum(0, keepdim=True), InvalidNetworkError, "each sample by itself"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_that_are_not_one_row_for_each_sample(name: str) -> None:
+    function, kind, reason = RESULTS[name]
+    assert reason in refusal(Forward(function, fc=nn.Linear(3, 4)), (3,), kind)
+
+
+def test_input_shapes() -> None:
+    cnn = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    assert "give input_shape" in refusal(cnn, None, InvalidNetworkError)
+    assert "inputs of shape (1, 4, 4)" in refusal(cnn, (1, 4, 4), ShapeError)
+    assert "'3' takes 16 inputs, but the layer before it gives 36" in refusal(cnn, (3, 5, 5), InvalidNetworkError)
+    mlp = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert read_network(mlp).input_shape == (12,)
+    assert read_network(mlp, (3, 4)).input_shape == (3, 4)
+    assert read_network(mlp[1:], (3, 4)).input_shape == (12,)
+    for model in (mlp, mlp[1:]):
+        assert "takes 12 inputs, but an input of shape (11,) holds 11" in refusal(model, (11,), ShapeError)
+    reshaping = Forward(lambda m, x: m.fc(x.view(x.size(0), -1)), fc=nn.Linear(12, 4))
+    assert read_network(reshaping).n_inputs == 12
+    assert "its input size is unknown" in refusal(nn.Sequential(nn.ReLU(), nn.Linear(3, 2)), None, InvalidNetworkError)
+    pooled = nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (1, 6)), nn.MaxPool1d(8), nn.Flatten())
+    assert "'2' (MaxPool1d)" in refusal(pooled, None, InvalidNetworkError)
