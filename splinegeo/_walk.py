@@ -39,24 +39,14 @@ def cover_by_paths(start, neighbour, edge, longest, order, via):
 @njit(cache=True, nogil=True)
 def walk_squares(is_first, firsts, outer, inner, squares):
     """Squared Frobenius norms along paths: at each step the matrix gains outer ⊗ inner, at a path's first it is given."""
-    n, n_rows = outer.shape
-    width = inner.shape[1]
-    matrix = np.empty((n_rows, width))
-    given = 0
-    for i in range(n):
-        if is_first[i]:
-            for a in range(n_rows):
-                for b in range(width):
-                    matrix[a, b] = firsts[given, a, b]
-            given += 1
-        else:
-            for a in range(n_rows):
-                factor = outer[i, a]
-                for b in range(width):
-                    matrix[a, b] += factor * inner[i, b]
+    matrix = np.empty((outer.shape[1], inner.shape[1]))
+    given = -1
+    for i in range(outer.shape[0]):
+        given += is_first[i]
+        _step(matrix, is_first[i], firsts, given, outer, inner, i)
         total = 0.0
-        for a in range(n_rows):
-            for b in range(width):
+        for a in range(matrix.shape[0]):
+            for b in range(matrix.shape[1]):
                 total += matrix[a, b] * matrix[a, b]
         squares[i] = total
 
@@ -64,19 +54,17 @@ def walk_squares(is_first, firsts, outer, inner, squares):
 @njit(cache=True, nogil=True)
 def walk_grams(is_first, firsts, outer, inner, grams):
     """Gram matrices M Mᵀ along the same paths."""
-    n, n_rows = outer.shape
-    width = inner.shape[1]
-    matrix = np.empty((n_rows, width))
-    given = 0
-    for i in range(n):
-        if is_first[i]:
-            for a in range(n_rows):
-                for b in range(width):
-                    matrix[a, b] = firsts[given, a, b]
-            given += 1
-        else:
-            for a in range(n_rows):
-                factor = outer[i, a]
-                for b in range(width):
-                    matrix[a, b] += factor * inner[i, b]
+    matrix = np.empty((outer.shape[1], inner.shape[1]))
+    given = -1
+    for i in range(outer.shape[0]):
+        given += is_first[i]
+        _step(matrix, is_first[i], firsts, given, outer, inner, i)
         grams[i] = matrix @ matrix.T
+
+
+@njit(cache=True, nogil=True)
+def _step(matrix, is_first, firsts, given, outer, inner, i):
+    for a in range(matrix.shape[0]):
+        factor = outer[i, a]
+        for b in range(matrix.shape[1]):
+            matrix[a, b] = firsts[given, a, b] if is_first else matrix[a, b] + factor * inner[i, b]
