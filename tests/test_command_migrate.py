@@ -1,0 +1,219 @@
+"""`splinegeo migrate`: a real run as a video and a strip, its cache, going on after damage, and what it refuses."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import splinegeo as sg
+from experiments import cli, command_migrate
+from experiments.command_migrate import chosen_epochs
+from experiments.data import LabelledImages
+from experiments.run_folder import RunFolder
+from experiments.run_model import load_model
+from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
+from experiments.train_run import train_run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, mnist: LabelledImages) -> Path:
+    """A small run on real MNIST with a handful of checkpoints."""
+    training = TrainingSettings(
+        loss="squared-error", learning_rate=0.003, batch_size=32, epochs=20, logs_per_decade=1, dtype="float64"
+    )
+    settings = RunSettings(DataSettings(n_train=64, n_test=16), ModelSettings((16, 16), initial_scale=1.5), training)
+    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", settings)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a network trains fastest on one
+    train_run(folder, mnist.first(64, 16), torch.device("cpu"), show_progress=False)
+    torch.set_num_threads(before)
+    return folder.path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run, for a test alone."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["splinegeo", "migrate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
+
+    return call
+
+
+def quick(run: Path) -> list[object]:
+    """Options of a small video in this process."""
+    return [run, "--out", run / "m.gif", "--width", "640", "--jobs", "1"]
+
+
+def test_video_strip_and_cache(splinegeo, run: Path, mnist: LabelledImages):
+    epochs = list(RunFolder.open(run).checkpoints())
+    code, out, _ = splinegeo(*quick(run))
+    assert code == 0
+    assert f"partitions: {len(epochs)} in {run / 'migration'}, 0 of them were there" in out
+    with Image.open(run / "m.gif") as video:
+        assert (video.n_frames, video.size) == (len(epochs), (640, 480))
+        first = np.asarray(video.convert("RGB")).astype(int)
+        video.seek(len(epochs) - 1)
+        last = np.asarray(video.convert("RGB")).astype(int)
+    assert (np.abs(first - last).max(axis=2) > 24)[36:356, 16:336].mean() > 0.2
+    with Image.open(run / "migration_strip.png") as strip:
+        assert strip.size[0] > 2000
+    # What is cached is what the library finds for the checkpoint's weights.
+    assert len(list((run / "migration").glob("*.npz"))) == len(epochs)
+    for epoch in (epochs[0], epochs[-1]):
+        (path,) = (run / "migration").glob(f"epoch_{epoch:06d}_*.npz")
+        cached = sg.load_partition(path)
+        model = load_model(RunFolder.open(run), epoch, mnist)
+        expected = sg.enumerate_regions(model, sg.Slice.through_points(mnist.x_train[:3]))
+        assert cached.n_regions == expected.n_regions > 50
+        np.testing.assert_array_equal(cached.pattern_keys, expected.pattern_keys)
+        norms = np.load(path.with_suffix(".norms.npy"))
+        direct = [np.linalg.norm(cached.affine_map(region)[0]) for region in range(0, cached.n_regions, 17)]
+        np.testing.assert_allclose(norms[::17], direct, rtol=1e-8)
+
+
+def test_the_cache_is_found_again_and_mended(splinegeo, run: Path, monkeypatch: pytest.MonkeyPatch):
+    assert splinegeo(*quick(run), "--frames", "3")[0] == 0
+    before = (run / "m.gif").read_bytes()
+    files = sorted((run / "migration").glob("*.npz"))
+    assert len(files) == 3
+    content = files[1].read_bytes()
+    files[1].write_bytes(content[: len(content) // 2])
+    files[2].with_suffix(".norms.npy").unlink()
+    enumerated = []
+    enumerate_regions = sg.enumerate_regions
+
+    def counted(*arguments, **options):
+        enumerated.append(arguments)
+        return enumerate_regions(*arguments, **options)
+
+    monkeypatch.setattr(sg, "enumerate_regions", counted)
+    code, out, _ = splinegeo(*quick(run), "--frames", "3")
+    assert code == 0
+    assert "3 in" in out
+    assert "1 of them were there" in out
+    assert len(enumerated) == 2
+    assert (run / "m.gif").read_bytes() == before
+    assert sg.load_partition(files[1]).n_regions > 50
+
+
+def test_other_slices_have_files_of_their_own(splinegeo, run: Path):
+    for options in (["--half-width", "3"], ["--points", "5,6,7"]):
+        code, out, _ = splinegeo(*quick(run), "--frames", "2", *options)
+        assert code == 0
+        assert "0 of them were there" in out
+    assert len(list((run / "migration").glob("*.npz"))) == 4
+    small = [part for path in (run / "migration").glob("*.npz") if (part := sg.load_partition(path)).domain.max() == 3]
+    assert len(small) == 2
+
+
+def test_retrained_weights_are_not_taken_for_the_old(splinegeo, run: Path):
+    assert splinegeo(*quick(run), "--frames", "2")[0] == 0
+    folder = RunFolder.open(run)
+    first, *_, last = folder.checkpoints()
+    shutil.copy(folder.checkpoint_path(last), folder.checkpoint_path(first))
+    description = folder.load_checkpoint(str(last))
+    folder.save_weights(
+        {f"model.{name}": 2 * tensor for name, tensor in description.weights.items()}, {"epoch": first, "events": []}
+    )
+    code, out, _ = splinegeo(*quick(run), "--frames", "2")
+    assert code == 0
+    assert "2 in" in out
+    assert "1 of them were there" in out
+
+
+def test_several_processes_make_the_same_video(splinegeo, run: Path, tmp_path: Path):
+    assert splinegeo(*quick(run), "--frames", "2", "--color", "pattern", "--theme", "dark")[0] == 0
+    shutil.rmtree(run / "migration")
+    code, out, _ = splinegeo(
+        *(run, "--out", tmp_path / "other.gif", "--width", "640", "--jobs", "2", "--frames", "2"),
+        *("--color", "pattern", "--theme", "dark", "--strip", tmp_path / "strip.svg"),
+    )
+    assert code == 0
+    assert "0 of them were there" in out
+    assert (tmp_path / "other.gif").read_bytes() == (run / "m.gif").read_bytes()
+    assert (tmp_path / "strip.svg").read_text().startswith("<?xml")
+
+
+def test_an_interruption_says_how_to_go_on(splinegeo, run: Path, monkeypatch: pytest.MonkeyPatch):
+    find_regions = command_migrate.find_regions
+    left = iter(range(2))
+
+    def interrupted(task):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return find_regions(task)
+
+    monkeypatch.setattr(command_migrate, "find_regions", interrupted)
+    code, _, err = splinegeo(*quick(run))
+    assert code == 130
+    assert err.endswith(f"splinegeo: stopped; 2 partitions are in {run / 'migration'}, the same command goes on there")
+    assert not (run / "m.gif").exists()
+    monkeypatch.setattr(command_migrate, "find_regions", find_regions)
+    code, out, _ = splinegeo(*quick(run))
+    assert code == 0
+    assert "2 of them were there" in out
+
+
+def test_chosen_epochs(run: Path):
+    folder = RunFolder.open(run)
+    epochs = list(folder.checkpoints())
+    assert chosen_epochs(folder, None) == epochs == chosen_epochs(folder, 100)
+    assert chosen_epochs(folder, 2) == [epochs[0], epochs[-1]]
+    three = chosen_epochs(folder, 3)
+    assert three[0] == epochs[0] < three[1] < three[2] == epochs[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--points", "0,1"], 2, "three different training points"),
+        (["--points", "a,b,c"], 2, "--points takes three numbers"),
+        (["--frames", "1"], 2, "--frames"),
+        (["--color", "area"], 2, "--color must be norm or pattern, got 'area'"),
+        (["--strip", "a.gif"], 2, "--strip must end in .png, .pdf or .svg"),
+        (["--out", "a.avi"], 1, "splinegeo: videos are written as .mp4, .webm, .gif, not a.avi"),
+        (["--half-width", "-2", "--jobs", "1"], 1, "splinegeo: a box needs a positive finite half_width"),
+        (["--theme", "pink"], 1, "splinegeo: there is no theme 'pink'"),
+    ],
+)
+def test_refusals_are_one_line(splinegeo, run: Path, arguments: list[str], code: int, message: str):
+    found, _, err = splinegeo(run, *arguments)
+    assert found == code
+    assert message in err
+    assert not (run / "migration").exists()
+    assert not list(run.glob("migration*"))
+
+
+def test_a_run_with_too_few_checkpoints(splinegeo, run: Path):
+    for path in (run / "checkpoints").iterdir():
+        if path.name != "epoch_000000.safetensors":
+            path.unlink()
+    assert splinegeo(run)[::2] == (
+        1,
+        f"splinegeo: {run} has one checkpoint, a migration needs at least two: train it longer",
+    )
+    (run / "checkpoints" / "epoch_000000.safetensors").unlink()
+    assert "has no checkpoint yet" in splinegeo(run)[2]
+
+
+def test_a_checkpoint_of_another_architecture(splinegeo, run: Path):
+    folder = RunFolder.open(run)
+    path = folder.checkpoint_path(0)
+    folder.save_weights({"model.1.weight": torch.ones(3, 784)}, {"epoch": 0, "events": []})
+    code, _, err = splinegeo(run, "--jobs", "1")
+    assert code == 1
+    assert f"splinegeo: {path} belongs to another architecture" in err
