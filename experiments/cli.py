@@ -7,8 +7,11 @@ import sys
 
 import typer
 
+from experiments.command_centroids import centroids
 from experiments.command_figure import figures
+from experiments.command_migrate import migrate
 from experiments.command_regions import regions
+from experiments.command_table import tables
 from experiments.command_train import train
 
 app = typer.Typer(
@@ -21,7 +24,10 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("regions")(regions)
+app.command("centroids")(centroids)
+app.command("migrate")(migrate)
 app.add_typer(figures, name="figure")
+app.add_typer(tables, name="table")
 
 
 def main() -> None:

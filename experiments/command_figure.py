@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.command_train import train_or_explain_stop
 from experiments.options import DataDir, Device, Download, Threads, set_threads
+from experiments.train_group import trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.run_folder import RunFolder
+    from experiments.runs.figure2 import Setting
+    from experiments.settings import RunSettings
+
+_Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Where run folders and figures go; reused and resumed.")
+]
+_Quick = Annotated[bool, typer.Option("--quick", help="A smaller setting that takes minutes; the figure says so.")]
+_Seeds = Annotated[str, typer.Option(metavar="0-9|0,3,5", help="Seeds to train; several make a band.")]
 
 figures = typer.Typer(
     help="Draw a figure of the papers; trains what it needs.", no_args_is_help=True, rich_markup_mode="markdown"
 )
-
-
-@figures.callback()
-def _choose_a_figure() -> None:
-    """Keep the figure's number a sub-command even while there is only one figure."""
 
 
 @figures.command("1")
@@ -76,3 +86,74 @@ def figure_1(
     for path in draw(found, images, folder.path / "figure1"):
         print(f"figure: {path}")
     print(moments_table(found))
+
+
+@figures.command("2")
+def figure_2(
+    folder: _Folder = Path("figures"),
+    quick: _Quick = False,
+    seeds: _Seeds = "0",
+    data_dir: DataDir = Path("data"),
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Figure 2 of arXiv 2506.12284: PC1 of the Jacobian along training, under weight decay and with GrokAlign.
+
+    Cross-entropy and squared error, 10 000 epochs each: about 15 minutes. Ctrl-C stops, the same command goes on.
+    Writes FOLDER/figure2.png and .pdf, or figure2_quick.
+    """
+    set_threads(threads)
+    from experiments.runs import figure2
+
+    setting = figure2.QUICK if quick else figure2.PAPER
+    name = "figure2_quick" if quick else "figure2"
+    _draw_curves(folder, name, setting, figure2.settings, figure2.draw, seeds, data_dir, device)
+
+
+@figures.command("7")
+def figure_7(
+    folder: _Folder = Path("figures"),
+    quick: _Quick = False,
+    seeds: _Seeds = "0",
+    data_dir: DataDir = Path("data"),
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Figure 7 of arXiv 2506.12284: Jacobian norms held at level 5 against Jacobian norms minimised.
+
+    Cross-entropy, 10 000 epochs each: about ten minutes. Ctrl-C stops, the same command goes on. Writes
+    FOLDER/figure7.png and .pdf, or figure7_quick.
+    """
+    set_threads(threads)
+    from experiments.runs import figure7
+
+    setting = figure7.QUICK if quick else figure7.PAPER
+    name = "figure7_quick" if quick else "figure7"
+    _draw_curves(folder, name, setting, figure7.settings, figure7.draw, seeds, data_dir, device)
+
+
+def _draw_curves(
+    folder: Path,
+    name: str,
+    setting: Setting,
+    settings: Callable[[Setting, int], dict[str, RunSettings]],
+    draw: Callable[[Mapping[str, Sequence[RunFolder]], Setting], Figure],
+    seeds: str,
+    data_dir: Path,
+    device: str,
+) -> None:
+    from experiments.run_group import parse_seeds, seed_folder
+    from viz.saving import save_figure
+    from viz.style import style
+
+    wanted = [
+        (run, seed_folder(folder / name / run, seed), chosen)
+        for seed in parse_seeds(seeds)
+        for run, chosen in settings(setting, seed).items()
+    ]
+    runs: dict[str, list[RunFolder]] = {}
+    for run, finished in trained(wanted, data_dir, device, "the same command"):
+        runs.setdefault(run, []).append(finished)
+    with style("light"):
+        for path in save_figure(draw(runs, setting), folder / name, ("png", "pdf")):
+            print(f"figure: {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,31 +32,35 @@ def train(
     bias: options.Bias = False,
     initial_scale: options.InitialScale = 8.0,
     loss: options.LossName = "cross-entropy",
+    method: options.MethodNames = "grokalign",
     grokalign: options.Coefficient = 1e-3,
     level: options.Level = None,
     learning_rate: options.LearningRate = 1e-3,
     weight_decay: options.WeightDecay = 0.01,
     batch_size: options.BatchSize = 256,
     epochs: options.Epochs = 3000,
+    stop_at: options.StopAt = None,
     dtype: options.DType = "float32",
     logs_per_decade: options.LogsPerDecade = 12,
     seed: options.Seed = 0,
+    seeds: options.Seeds = None,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Train a ReLU network on MNIST with GrokAlign, and write a run folder.
+    """Train a ReLU network on MNIST with GrokAlign or another method, and write a run folder.
 
     The defaults are Table 1 of arXiv 2506.12284: 1024 embedded MNIST samples, a 784-196-196-196-10 network without
     biases, initial weights × 8, cross-entropy, λ = 0.001. RUN receives config.json, metrics.jsonl and checkpoints/
     (safetensors), at epochs spaced equally in the logarithm, at memorisation and at the end. Ctrl-C stops; --resume
-    goes on as if it had never stopped.
+    goes on as if it had never stopped. With --seeds, the same command takes up again what is not finished.
     """
     set_threads(threads)
     from experiments.data import load_data
     from experiments.device import choose_device
     from experiments.run_folder import RunFolder
+    from experiments.run_group import open_or_create, parse_seeds, seed_folder
     from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
 
     chosen_device = choose_device(device)
@@ -84,12 +89,23 @@ def train(
                 weight_decay=weight_decay,
                 batch_size=batch_size,
                 epochs=epochs,
+                methods=_methods(method),
+                stop_at=stop_at,
                 dtype=dtype,
                 logs_per_decade=logs_per_decade,
             ),
             seed=seed,
         )
         images = load_data(settings.data, data_dir, download)
+        if seeds is not None:
+            if (source := context.get_parameter_source("seed")) and source.name != "DEFAULT":
+                raise typer.BadParameter("--seed and --seeds exclude each other: leave one out")
+            for number in parse_seeds(seeds):
+                folder = open_or_create(seed_folder(run, number), replace(settings, seed=number))
+                print(f"seed {number}:")
+                train_or_explain_stop(folder, images, chosen_device, "the same command")
+                _report(folder)
+            return
         folder = RunFolder.create(run, settings)
     train_or_explain_stop(folder, images, chosen_device, f"splinegeo train {run} --resume")
     _report(folder)
@@ -116,6 +132,10 @@ def _widths(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"--widths must be whole numbers with commas between, got {text!r}") from None
 
 
+def _methods(text: str) -> tuple[str, ...]:
+    return () if text.strip() == "none" else tuple(name.strip() for name in text.split(","))
+
+
 def _report(run: RunFolder) -> None:
     from experiments.table import text_table
 
@@ -132,4 +152,13 @@ def _report(run: RunFolder) -> None:
         if entry["events"] or entry["epoch"] == 0
     ]
     print(text_table(["", "epoch", "train", "test", "centroid alignment", "row alignment"], rows))
-    print(f"run folder: {run.path}")
+    print(f"run folder: {run.path}{_time(run)}")
+
+
+def _time(run: RunFolder) -> str:
+    last = run.metrics()[-1]
+    training, measuring = last["seconds"], last.get("measuring_seconds", 0.0)
+    total = training + measuring
+    return (
+        f" ({training:.0f} s of training, {measuring:.0f} s of metrics: {measuring / total:.0%})" if total > 0 else ""
+    )

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from experiments.data import LabelledImages
 from experiments.losses import Loss
+from experiments.tangent_kernel import tangent_kernel_mean
+from splinegeo.grokalign import jacobian_norm
 from splinegeo.jacobian import jacobian
 
 ALIGNMENT_POINTS = 1024
 """Alignments are taken at the first training points only, so that they cost the same for a large training set."""
+KERNEL_POINTS = 256
+"""The tangent kernel's mean is taken over pairs of the first training points."""
+PIXEL_NOISE = 0.3
+"""Standard deviation of the noise under which robust accuracy is taken, with pixels on [0, 1]."""
 _SAMPLES_PER_PASS = 4096
 _JACOBIANS_PER_PASS = 256
 
@@ -29,25 +37,34 @@ def accuracy_and_loss(
 
 
 def alignment_metrics(model: nn.Module, x: Float[Tensor, "n ..."], y: Int64[Tensor, " n"]) -> dict[str, float]:
-    """Statistics over points of centroid, Jacobian rows and exact Jacobian norm, as `metric_statistic: value`.
+    """Statistics over points of centroid, Jacobian rows and Jacobian norm, as `metric_statistic: value`.
 
-    centroid_alignment (cosine of x and its centroid μ) and centroid_norm (‖μ‖): mean, min, max. row_alignment (cosine
-    of x and the Jacobian's row of its class): mean, min, max. row_alignment_highest and _lowest: means over points of
-    the largest and the smallest cosine over all rows (Table 2 of arXiv 2506.12284). jacobian_norm (Frobenius): mean.
+    jacobian_norm (Frobenius, exact) and pc1 (share of σ₁² in Σσᵢ², 0 for a zero Jacobian): mean. centroid_alignment
+    (cosine of x and its centroid μ) and centroid_norm (‖μ‖): mean, min, max. row_alignment (cosine of x and the
+    Jacobian's row of its class): mean, min, max. row_alignment_highest and _lowest: means over points of the largest
+    and the smallest cosine over all rows (Table 2 of arXiv 2506.12284).
     """
     columns: dict[str, list[Tensor]] = {}
     for points, labels in zip(x.split(_JACOBIANS_PER_PASS), y.split(_JACOBIANS_PER_PASS), strict=True):
         rows = jacobian(model, points).flatten(2)
         inputs = points.flatten(1)
+        lengths = inputs.norm(dim=1)
         centroids = rows.sum(1)
-        row_cosines = torch.cosine_similarity(rows, inputs[:, None], dim=2)
+        # Whatever else is asked about the rows is in their products with each other and with the input.
+        gram = rows @ rows.mT
+        products = torch.linalg.vecdot(rows, inputs[:, None])
+        squares = gram.diagonal(dim1=1, dim2=2)
+        total = squares.sum(1)
+        centroid_norms = centroids.norm(dim=1)
+        row_cosines = _quotient(products, squares.sqrt() * lengths[:, None])
         for name, values in (
-            ("centroid_alignment", torch.cosine_similarity(centroids, inputs, dim=1)),
-            ("centroid_norm", centroids.norm(dim=1)),
+            ("centroid_alignment", _quotient(products.sum(1), centroid_norms * lengths)),
+            ("centroid_norm", centroid_norms),
             ("row_alignment", row_cosines.gather(1, labels[:, None])[:, 0]),
             ("row_alignment_highest", row_cosines.amax(1)),
             ("row_alignment_lowest", row_cosines.amin(1)),
-            ("jacobian_norm", rows.flatten(1).norm(dim=1)),
+            ("jacobian_norm", total.sqrt()),
+            ("pc1", _quotient(torch.linalg.eigvalsh(gram)[:, -1], total)),
         ):
             columns.setdefault(name, []).append(values)
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
@@ -57,14 +74,42 @@ def alignment_metrics(model: nn.Module, x: Float[Tensor, "n ..."], y: Int64[Tens
     return metrics
 
 
+def weight_norms(model: nn.Module) -> dict[str, float]:
+    """The norm of all parameters together, and of each by its name: weight_norm, weight_norm.1.weight."""
+    norms = {f"weight_norm.{name}": p.detach().norm().item() for name, p in model.named_parameters()}
+    return {"weight_norm": math.hypot(*norms.values()), **norms}
+
+
+def robust_accuracy(model: nn.Module, data: LabelledImages, loss: Loss, pixel_noise: float = PIXEL_NOISE) -> float:
+    """Test accuracy under Gaussian noise of this deviation on pixels in [0, 1]: the same noise at every call."""
+    generator = torch.Generator().manual_seed(0)  # on the CPU whatever the device: the same noise everywhere
+    noise = torch.randn(data.x_test.shape, generator=generator, dtype=data.x_test.dtype).to(data.x_test.device)
+    return accuracy_and_loss(model, data.x_test + (pixel_noise / data.std) * noise, data.y_test, loss)[0]
+
+
 def training_metrics(model: nn.Module, data: LabelledImages, loss: Loss) -> dict[str, float]:
-    """All metrics of one moment: accuracies and losses on both sets, alignments at the first training points."""
+    """All metrics of one moment: accuracies and losses on both sets, the rest at the first training points.
+
+    jacobian_norm_estimate_mean is GrokAlign's estimate of jacobian_norm_mean, with the same directions at every call.
+    """
     train_accuracy, train_loss = accuracy_and_loss(model, data.x_train, data.y_train, loss)
     test_accuracy, test_loss = accuracy_and_loss(model, data.x_test, data.y_test, loss)
+    points = data.x_train[:ALIGNMENT_POINTS]
+    with torch.no_grad():
+        estimates = jacobian_norm(model, points, generator=torch.Generator().manual_seed(0))
     return {
         "train_accuracy": train_accuracy,
         "test_accuracy": test_accuracy,
         "train_loss": train_loss,
         "test_loss": test_loss,
-        **alignment_metrics(model, data.x_train[:ALIGNMENT_POINTS], data.y_train[:ALIGNMENT_POINTS]),
+        **alignment_metrics(model, points, data.y_train[:ALIGNMENT_POINTS]),
+        "jacobian_norm_estimate_mean": estimates.mean().item(),
+        "ntk_mean": tangent_kernel_mean(model, points[:KERNEL_POINTS]),
+        "robust_accuracy": robust_accuracy(model, data, loss),
+        **weight_norms(model),
     }
+
+
+def _quotient(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, and 0 where b is 0."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)

@@ -14,6 +14,10 @@ from experiments.losses import LOSSES
 
 DATA_SETS = ("embedded-mnist", "mnist")
 DTYPES = ("float32", "float64")
+METHODS = ("grokalign", "grokfast", "grokfast-ma", "adversarial")
+
+_ADDED_LATER = {"added_later": True}
+"""Metadata of a setting that older runs lack: they were trained as its default says."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class TrainingSettings:
 
     loss: str = "cross-entropy"
     grokalign: float = 1e-3
-    """Coefficient λ of the GrokAlign penalty; 0 trains without it."""
+    """Coefficient λ of the GrokAlign penalty, where GrokAlign is among the methods; 0 trains without it."""
     grokalign_level: float | None = None
     """Level of the constrained variant λ·|level − mean ‖J‖|; None minimises the norm."""
     learning_rate: float = 1e-3
@@ -60,6 +64,10 @@ class TrainingSettings:
     dtype: str = "float32"
     logs_per_decade: int = 12
     """Metrics and checkpoints for each factor of ten in epochs, equally spaced in the logarithm."""
+    methods: tuple[str, ...] = field(default=("grokalign",), metadata=_ADDED_LATER)
+    """Which of METHODS act, together; weight decay always does, with its own coefficient."""
+    stop_at: float | None = field(default=None, metadata=_ADDED_LATER)
+    """Stop when the test accuracy exceeds this; looked at every ten epochs, as in arXiv 2506.12284's code."""
 
     def __post_init__(self) -> None:
         _one_of("loss", self.loss, tuple(LOSSES))
@@ -68,6 +76,12 @@ class TrainingSettings:
         for name, value in (("GrokAlign coefficient", self.grokalign), ("weight decay", self.weight_decay)):
             if not (value >= 0 and math.isfinite(value)):
                 raise SettingsError(f"{name} must be finite and not negative, got {value}")
+        for method in self.methods:
+            _one_of("method", method, METHODS)
+        if len(set(self.methods)) < len(self.methods):
+            raise SettingsError(f"methods must differ from each other, got {', '.join(self.methods)}")
+        if self.stop_at is not None and not 0 < self.stop_at < 1:
+            raise SettingsError(f"the test accuracy to stop at must lie between 0 and 1, got {self.stop_at}")
         if self.grokalign_level is not None:
             _positive("GrokAlign level", self.grokalign_level)
         _at_least("batch size", self.batch_size, 1)
@@ -114,10 +128,16 @@ def differences(left: RunSettings, right: RunSettings) -> list[str]:
 
 def _from_json(cls: type, values: Any, where: str) -> Any:
     hints = get_type_hints(cls)
+    if isinstance(values, Mapping):
+        values = _later_defaults(cls) | dict(values)
     if not isinstance(values, Mapping) or values.keys() != hints.keys():
         odd = sorted(values.keys() ^ hints.keys()) if isinstance(values, Mapping) else [str(values)]
         raise SettingsError(f"{where} has missing or unknown entries: {', '.join(odd)}")
     return cls(**{name: _value(hint, values[name], f"{where}.{name}") for name, hint in hints.items()})
+
+
+def _later_defaults(cls: type) -> dict[str, Any]:
+    return {entry.name: entry.default for entry in dataclasses.fields(cls) if entry.metadata == _ADDED_LATER}
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

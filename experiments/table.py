@@ -1,4 +1,4 @@
-"""Plain text tables for the terminal."""
+"""Tables as plain text for the terminal, and in Markdown."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in lines
     ]
     return "\n".join("  ".join(line).rstrip() for line in padded)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of GitHub's Markdown: the first column flush left, the others flush right."""
+    rule = [":--"] + ["--:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows))

@@ -30,6 +30,14 @@ InitialScale = Annotated[
 ]
 
 LossName = Annotated[str, typer.Option(metavar="cross-entropy|squared-error", help="Loss.", rich_help_panel=_TRAINING)]
+MethodNames = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME[,NAME]|none",
+        help="grokalign, grokfast, grokfast-ma or adversarial; several with commas between, or none.",
+        rich_help_panel=_TRAINING,
+    ),
+]
 Coefficient = Annotated[
     float, typer.Option(help="Coefficient λ of the GrokAlign penalty; 0 trains without.", rich_help_panel=_TRAINING)
 ]
@@ -43,6 +51,14 @@ LearningRate = Annotated[float, typer.Option(help="Step size of AdamW.", rich_he
 WeightDecay = Annotated[float, typer.Option(help="Weight decay of AdamW.", rich_help_panel=_TRAINING)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples a step, taken in order.", rich_help_panel=_TRAINING)]
 Epochs = Annotated[int, typer.Option(min=1, help="Length of training.", rich_help_panel=_TRAINING)]
+StopAt = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop when the test accuracy exceeds this share; looked at every 10 epochs.",
+        show_default="go on to --epochs",
+        rich_help_panel=_TRAINING,
+    ),
+]
 DType = Annotated[str, typer.Option(metavar="float32|float64", help="Floating-point type.", rich_help_panel=_TRAINING)]
 LogsPerDecade = Annotated[
     int,
@@ -51,4 +67,13 @@ LogsPerDecade = Annotated[
 Seed = Annotated[
     int,
     typer.Option(min=0, help="Seed of the initial weights and of GrokAlign's directions.", rich_help_panel=_TRAINING),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="0-9|0,3,5",
+        help="Train several seeds, each in its run folder RUN/seed_N; again, the rest of them.",
+        show_default="one run, of --seed",
+        rich_help_panel=_TRAINING,
+    ),
 ]

@@ -11,7 +11,9 @@ from tqdm import tqdm
 from experiments.checkpoint import read_description
 from experiments.data import LabelledImages
 from experiments.errors import TrainingError
+from experiments.grokfast import GrokfastEMA, GrokfastMA
 from experiments.losses import LOSSES
+from experiments.methods import AdversarialNoise, Method, WeightDecay
 from experiments.recorder import Recorder
 from experiments.run_folder import RunFolder
 from experiments.run_model import build_model
@@ -30,24 +32,31 @@ def saved_epoch(run: RunFolder) -> int:
 
 
 def is_finished(run: RunFolder) -> bool:
-    """Whether the run has reached its last epoch."""
-    return saved_epoch(run) == run.settings.training.epochs
+    """Whether the run has reached its last epoch, or the test accuracy that it stops at."""
+    return saved_epoch(run) == run.settings.training.epochs or target_epoch(run) is not None
+
+
+def target_epoch(run: RunFolder) -> int | None:
+    """The epoch at which the run met the test accuracy that it stops at; None while it has not."""
+    return read_description(run.latest_path).get("target_epoch") if run.latest_path.is_file() else None
 
 
 def train_run(run: RunFolder, data: LabelledImages, device: torch.device, show_progress: bool = True) -> None:
-    """Train a run to its last epoch, from the start or exactly from its latest checkpoint.
+    """Train a run to its last epoch or its target, from the start or exactly from its latest checkpoint.
 
     Metrics and weights are written at epochs spaced equally in the logarithm, when the training set is memorised, and
     at the end. Raises TrainingError when the loss is no longer finite: the last good checkpoint stays.
     """
     settings = run.settings
     data = data.to(device, getattr(torch, settings.training.dtype))
-    training = _assemble(settings, data)
+    training = assemble(settings, data)
     recorder = Recorder(run, data, training)
     first = recorder.resume() if run.latest_path.is_file() else 0
     if first == 0:
         run.rewind(-1)
         recorder.record(0, None)
+    if is_finished(run):
+        return
     scheduled = set(log_spaced_epochs(settings.training.epochs, settings.training.logs_per_decade))
     bar = tqdm(
         total=settings.training.epochs,
@@ -68,25 +77,35 @@ def train_run(run: RunFolder, data: LabelledImages, device: torch.device, show_p
                     f"{recorder.saved_epoch}, try a lower learning rate or a smaller scale of the initial weights"
                 ) from None
             recorder.seconds += time.perf_counter() - started
-            if recorder.memorises(epoch, summary) or epoch in scheduled:
+            memorises, reaches_target = recorder.memorises(epoch, summary), recorder.reaches_target(epoch)
+            if memorises or reaches_target or epoch in scheduled:
                 recorder.record(epoch, summary)
             elif time.monotonic() - recorder.saved_at > SECONDS_BETWEEN_SAVES:
                 recorder.save_latest(epoch)
             bar.update()
-            bar.set_postfix_str(recorder.progress_text(summary), refresh=False)
+            bar.set_postfix_str(recorder.progress_text(summary), refresh=reaches_target)
+            if reaches_target:
+                break
 
 
-def _assemble(settings: RunSettings, data: LabelledImages) -> Training:
+def assemble(settings: RunSettings, data: LabelledImages) -> Training:
+    """Put together network, optimiser, penalty and methods of a run; the data are on their device, in their type."""
     model = build_model(settings, data)
     chosen = settings.training
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay, fused=True
-    )
+    # Its weight decay is a method of its own, so that every optimiser can have it.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0, fused=True)
     grokalign = None
-    if chosen.grokalign > 0:
-        # On the CPU whatever the device: the directions are then the same everywhere.
-        generator = torch.Generator().manual_seed(settings.seed)
-        grokalign = GrokAlign(model, chosen.grokalign, chosen.grokalign_level, generator=generator)
+    if "grokalign" in chosen.methods and chosen.grokalign > 0:
+        grokalign = GrokAlign(model, chosen.grokalign, chosen.grokalign_level, generator=_generator(settings))
+    methods: list[Method] = []
+    if "adversarial" in chosen.methods:
+        methods.append(AdversarialNoise(_generator(settings, stream=1)))
+    if "grokfast" in chosen.methods:
+        methods.append(GrokfastEMA(model))
+    if "grokfast-ma" in chosen.methods:
+        methods.append(GrokfastMA(model))
+    if chosen.weight_decay > 0:
+        methods.append(WeightDecay(optimizer, chosen.weight_decay))
     return Training(
         model,
         data.x_train,
@@ -94,5 +113,11 @@ def _assemble(settings: RunSettings, data: LabelledImages) -> Training:
         LOSSES[chosen.loss],
         optimizer,
         grokalign=grokalign,
+        methods=methods,
         batch_size=chosen.batch_size,
     )
+
+
+def _generator(settings: RunSettings, stream: int = 0) -> torch.Generator:
+    # On the CPU whatever the device: what is drawn is then the same everywhere.
+    return torch.Generator().manual_seed(settings.seed + stream * 2**63)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from experiments.checkpoint import WEIGHTS_PREFIX
 from experiments.errors import CheckpointError, TrainingError
 from experiments.losses import Loss
+from experiments.methods import Method
 from splinegeo.grokalign import GrokAlign
 
 _OPTIMIZER_PREFIX = "optimizer."
 _PENALTY_PREFIX = "grokalign."
+_METHOD_PREFIX = "method."
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class EpochSummary:
 
 
 class Training:
-    """A model with its samples, loss, optimiser and optional GrokAlign penalty.
+    """A model with its samples, loss, optimiser, optional GrokAlign penalty and other methods.
 
     Samples stay on the device as tensors and are taken in batches in their order, as in the code of arXiv 2506.12284.
     Any module (n, *input_shape) -> (n, C), any loss of outputs and labels and any torch optimiser whose state is
@@ -45,12 +47,14 @@ class Training:
         optimizer: torch.optim.Optimizer,
         *,
         grokalign: GrokAlign | None = None,
+        methods: Sequence[Method] = (),
         batch_size: int = 256,
     ) -> None:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.grokalign = grokalign
+        self.methods = list(methods)
         self.n_samples = len(x)
         self.batches = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
 
@@ -61,12 +65,16 @@ class Training:
         penalties: list[Tensor] = []
         correct: list[Tensor] = []
         for x, y in self.batches:
+            for method in self.methods:
+                x = method.perturbed(x)
             if self.grokalign is None:
                 outputs, penalty = self.model(x), None
             else:
                 outputs, penalty = self.grokalign.outputs_and_penalty(x)
             loss = self.loss(outputs, y)
             (loss if penalty is None else loss + penalty).backward()
+            for method in self.methods:
+                method.before_step()
             self.optimizer.step()
             self.optimizer.zero_grad()
             losses.append(loss.detach() * len(x))
@@ -85,6 +93,8 @@ class Training:
         sums = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()])
         if not bool(torch.isfinite(sums).all()):
             raise TrainingError("a step made weights NaN or infinite")
+        for method in self.methods:
+            method.after_epoch(summary.accuracy)
         return summary
 
     def weights(self) -> dict[str, Tensor]:
@@ -92,15 +102,17 @@ class Training:
         return {WEIGHTS_PREFIX + name: tensor for name, tensor in self.model.state_dict().items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, the optimiser's moments and the penalty's random generator: all that decides the next epoch."""
+        """Weights, the optimiser's moments and the states of penalty and methods: all that decides the next epoch."""
         tensors = self.weights()
         for index, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{_OPTIMIZER_PREFIX}{index}.{name}": tensor for name, tensor in entries.items()}
         if self.grokalign is not None:
             tensors |= {_PENALTY_PREFIX + name: tensor for name, tensor in self.grokalign.state_dict().items()}
+        for method in self.methods:
+            tensors |= {_method_prefix(method) + name: tensor for name, tensor in method.state_dict().items()}
         return tensors
 
-    def load_optimizer_and_penalty(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_optimizer_and_methods(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what `state` kept beside the weights. Raises CheckpointError when some of it does not fit."""
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -117,10 +129,14 @@ class Training:
             raise CheckpointError("the checkpoint's optimiser state is of another model")
         self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
         if self.grokalign is not None:
-            self.grokalign.load_state_dict(
-                {
-                    name.removeprefix(_PENALTY_PREFIX): t
-                    for name, t in tensors.items()
-                    if name.startswith(_PENALTY_PREFIX)
-                }
-            )
+            self.grokalign.load_state_dict(_beneath(_PENALTY_PREFIX, tensors))
+        for method in self.methods:
+            method.load_state_dict(_beneath(_method_prefix(method), tensors))
+
+
+def _method_prefix(method: Method) -> str:
+    return f"{_METHOD_PREFIX}{method.name}."
+
+
+def _beneath(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

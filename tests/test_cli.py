@@ -70,9 +70,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "words"),
     [
         ([], ["train", "regions", "figure"]),
-        (["train"], ["Table 1", "--grokalign", "--resume", "--device", "--seed", "default: 3000"]),
+        (
+            ["train"],
+            [
+                "Table 1",
+                "--grokalign",
+                "--method",
+                "--stop-at",
+                "--seeds",
+                "--resume",
+                "--device",
+                "--seed",
+                "default: 3000",
+            ],
+        ),
         (["regions"], ["slice", "--checkpoint", "--picture", "--device", "--seed"]),
         (["figure"], ["1", "linear regions at memorisation"]),
+        (["figure"], ["2", "PC1", "7", "level 5"]),
+        (["table"], ["1", "epochs and seconds until", "2", "alignment of the Jacobian's rows"]),
+        (["table", "1"], ["--quick", "--seeds", "--methods", "--losses", "table1.md"]),
         (["figure", "1"], ["figure1.png", "--half-width", "--device", "--seed", "default: demo"]),
     ],
 )

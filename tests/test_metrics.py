@@ -1,13 +1,28 @@
 """Metrics against direct computation with torch.func.jacrev, and against closed forms."""
 
+import math
+from time import process_time
+
 import pytest
 import torch
 from torch import nn
 
+import splinegeo as sg
 from experiments.data import LabelledImages
 from experiments.losses import cross_entropy, squared_error
-from experiments.metrics import ALIGNMENT_POINTS, accuracy_and_loss, alignment_metrics, training_metrics
+from experiments.metrics import (
+    ALIGNMENT_POINTS,
+    accuracy_and_loss,
+    alignment_metrics,
+    robust_accuracy,
+    training_metrics,
+    weight_norms,
+)
 from experiments.models import mlp
+from experiments.schedule import log_spaced_epochs
+from experiments.settings import RunSettings
+from experiments.tangent_kernel import tangent_kernel_mean
+from experiments.train_run import assemble
 
 
 def test_alignments_agree_with_jacrev(mnist: LabelledImages):
@@ -38,6 +53,7 @@ def test_alignments_agree_with_jacrev(mnist: LabelledImages):
         "row_alignment_highest_mean": rows.max(dim=1).values.mean(),
         "row_alignment_lowest_mean": rows.min(dim=1).values.mean(),
         "jacobian_norm_mean": jacobians.square().sum((1, 2)).sqrt().mean(),
+        "pc1_mean": (lambda s: s[:, 0].square() / s.square().sum(1))(torch.linalg.svdvals(jacobians)).mean(),
     }
     measured = alignment_metrics(model, x, y)
     assert measured.keys() == expected.keys()
@@ -58,6 +74,7 @@ def test_perfectly_aligned_linear_map():
     assert metrics["row_alignment_highest_mean"] == pytest.approx(1)
     assert metrics["row_alignment_lowest_mean"] == pytest.approx(-1)
     assert metrics["jacobian_norm_mean"] == pytest.approx(1.5**0.5)  # 0.25 + 0.25 + 1
+    assert metrics["pc1_mean"] == pytest.approx(1)  # all rows on one line
 
 
 def test_a_zero_network_is_not_nan():
@@ -103,4 +120,81 @@ def test_training_metrics_joins_both_sets(mnist: LabelledImages):
         model, data.x_test, data.y_test, squared_error
     )
     assert metrics["row_alignment_mean"] == alignment_metrics(model, data.x_train, data.y_train)["row_alignment_mean"]
+    assert metrics["pc1_mean"] == pytest.approx(sg.explained_variance(model, data.x_train).mean().item(), rel=1e-12)
+    # Estimates whose squares have no bias: below the exact norm on average (Jensen), and not by much.
+    assert 0.8 < metrics["jacobian_norm_estimate_mean"] / metrics["jacobian_norm_mean"] < 1.05
+    assert metrics["robust_accuracy"] == robust_accuracy(model, data, squared_error)
+    assert metrics["ntk_mean"] == tangent_kernel_mean(model, data.x_train)
+    assert metrics["weight_norm.1.weight"] == pytest.approx(model[1].weight.square().sum().sqrt().item())
     assert ALIGNMENT_POINTS == 1024  # the whole training set of the paper
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_tangent_kernel_mean_is_that_of_the_gram_matrix(mnist: LabelledImages, bias: bool):
+    x = mnist.x_train[:40]
+    model = mlp((1, 28, 28), 3, hidden_widths=(12, 9), bias=bias, seed=3, dtype=torch.float64)
+    kernel = torch.zeros(40, 40, dtype=torch.float64)
+    for c in range(3):
+        gradients = []  # one for each sample
+        for point in x:
+            of_sample = torch.autograd.grad(model(point[None])[0, c], list(model.parameters()))
+            gradients.append(torch.cat([gradient.flatten() for gradient in of_sample]))
+        features = torch.stack(gradients)
+        kernel += features @ features.T
+    assert tangent_kernel_mean(model, x) == pytest.approx(kernel.mean().item() / 3, rel=1e-11)
+
+
+def test_tangent_kernel_of_a_linear_map_by_hand():
+    # f = Wx: ∂f_c/∂W is x in row c, so that Θ_c(x, x') = ⟨x, x'⟩ for both outputs; unused parameters add nothing.
+    model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    model.register_parameter("unused", nn.Parameter(torch.ones(5)))
+    model.train()
+    x = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    assert tangent_kernel_mean(model, x) == pytest.approx((5 + 3 + 3 + 9) / 4)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_weight_norms_by_hand():
+    model = nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[2.0, 6.0]]))
+        model.bias.copy_(torch.tensor([3.0]))
+    norms = weight_norms(model)
+    assert norms == pytest.approx({"weight_norm": 7.0, "weight_norm.weight": math.sqrt(40), "weight_norm.bias": 3.0})
+
+
+def test_robust_accuracy_falls_with_noise(mnist: LabelledImages):
+    # Each test image against its class mean: a linear classifier that is right most of the time.
+    means = torch.stack([mnist.x_train[mnist.y_train == c].mean(0).flatten() for c in range(10)])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, dtype=torch.float64))
+    with torch.no_grad():
+        model[1].weight.copy_(means)
+        model[1].bias.copy_(-means.square().sum(1) / 2)
+    clean = accuracy_and_loss(model, mnist.x_test, mnist.y_test, squared_error)[0]
+    none, some, much = (robust_accuracy(model, mnist, squared_error, deviation) for deviation in (0.0, 1.0, 30.0))
+    assert none == clean > 0.7
+    assert 0.2 < some < clean
+    assert 0.05 < much < 0.2
+    assert robust_accuracy(model, mnist, squared_error, 1.0) == some
+
+
+def test_measuring_costs_little(mnist: LabelledImages, one_thread):
+    """The moments of the default run must take less than 15 % of its time, by CPU time of this process."""
+    data = mnist.to(torch.device("cpu"), torch.float32)
+    settings = RunSettings()
+    training = assemble(settings, data)
+    training.run_epoch()
+
+    def least_seconds(work) -> float:
+        times = []
+        for _ in range(5):
+            started = process_time()
+            work()
+            times.append(process_time() - started)
+        return min(times)
+
+    epochs = settings.training.epochs
+    moments = len(log_spaced_epochs(epochs, settings.training.logs_per_decade))
+    measuring = moments * least_seconds(lambda: training_metrics(training.model, data, training.loss))
+    assert measuring < 0.15 * (measuring + epochs * least_seconds(training.run_epoch))

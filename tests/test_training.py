@@ -24,12 +24,12 @@ from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
 from experiments.schedule import log_spaced_epochs
 from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from experiments.train_run import is_finished, saved_epoch, train_run
+from experiments.train_run import is_finished, saved_epoch, target_epoch, train_run
 from experiments.training import Training
 from splinegeo.grokalign import GrokAlign
 
 CPU = torch.device("cpu")
-WALL_CLOCK = {"seconds"}
+WALL_CLOCK = {"seconds", "measuring_seconds"}
 
 
 def settings_of(epochs: int, widths: tuple[int, ...] = (32, 32), **training) -> RunSettings:
@@ -231,6 +231,10 @@ def test_training_a_finished_run_changes_nothing(tmp_path: Path, few: LabelledIm
         {"grokalign": 0.0},
         {"loss": "cross-entropy", "dtype": "float64"},
         {"loss": "cross-entropy", "grokalign_level": 5.0},
+        {"methods": ("grokfast",)},
+        {"methods": ("grokfast-ma",)},  # its window of 100 gradients is full after 25 epochs
+        {"methods": ("adversarial",)},
+        {"methods": ("grokalign", "grokfast", "adversarial"), "weight_decay": 0.0},
     ],
 )
 def test_interrupted_runs_resume_exactly(
@@ -260,13 +264,26 @@ def test_interrupted_runs_resume_exactly(
     assert_same_run(whole, broken)
 
 
-def test_a_killed_process_resumes_exactly(tmp_path: Path, few: LabelledImages, one_thread):
-    """SIGKILL at arbitrary moments, twice: every file whole, at most one interval lost, and the same run in the end."""
-    settings = settings_of(400, logs_per_decade=10)
+@pytest.mark.parametrize(
+    ("methods", "thresholds"),
+    [
+        (("grokalign",), (20, 110)),
+        ((), (60,)),
+        (("grokfast",), (60,)),
+        (("grokfast-ma",), (60,)),
+        (("adversarial",), (60,)),
+    ],
+)
+def test_a_killed_process_resumes_exactly(
+    tmp_path: Path, few: LabelledImages, one_thread, methods: tuple[str, ...], thresholds: tuple[int, ...]
+):
+    """SIGKILL at arbitrary moments: every file whole, at most one interval lost, and the same run in the end."""
+    epochs = 2 * max(thresholds) + 80
+    settings = settings_of(epochs, logs_per_decade=10, methods=methods)
     whole, killed = (RunFolder.create(tmp_path / name, settings) for name in ("whole", "killed"))
     command = ["train", str(killed.path), "--resume", "--threads", "1"]
     program = [sys.executable, "-c", "from experiments.cli import main; main()", *command]
-    for threshold in (20, 110):
+    for threshold in thresholds:
         process = subprocess.Popen(program, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while saved_epoch(killed) < threshold:
@@ -276,17 +293,47 @@ def test_a_killed_process_resumes_exactly(tmp_path: Path, few: LabelledImages, o
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         reached = saved_epoch(killed)
-        assert threshold <= reached < 400
+        assert threshold <= reached < epochs
         for path in killed.checkpoint_folder.glob("*.safetensors"):
             read_checkpoint(path)
         for entry in killed.metrics():
             assert entry["epoch"] == 0 or entry["epoch_loss"] > 0
         # What was logged is at most one entry of the schedule ahead of what training resumes from.
         logged = max(killed.checkpoints())
-        assert sum(reached < epoch <= logged for epoch in log_spaced_epochs(400, 10)) <= 1
+        assert sum(reached < epoch <= logged for epoch in log_spaced_epochs(epochs, 10)) <= 1
     train_run(killed, few, CPU, show_progress=False)
     train_run(whole, few, CPU, show_progress=False)
     assert_same_run(whole, killed)
+
+
+def test_stops_at_the_target_accuracy(tmp_path: Path, few: LabelledImages, monkeypatch, one_thread):
+    settings = settings_of(100, stop_at=0.6)
+    run, free = RunFolder.create(tmp_path / "run", settings), RunFolder.create(tmp_path / "free", settings_of(100))
+    # Without a target, the accuracy at every tenth epoch: what the rule "first tenth epoch above 60 %" must give.
+    accuracies = []
+    run_epoch = Training.run_epoch
+
+    def followed(training: Training):
+        summary = run_epoch(training)
+        training.model.eval()
+        accuracies.append((training.model(few.x_test.float()).argmax(1) == few.y_test).float().mean().item())
+        return summary
+
+    monkeypatch.setattr(Training, "run_epoch", followed)
+    train_run(free, few, CPU, show_progress=False)
+    monkeypatch.setattr(Training, "run_epoch", run_epoch)
+    expected = next(epoch for epoch in range(10, 101, 10) if accuracies[epoch - 1] > 0.6)
+    assert 10 < expected < 100
+    train_run(run, few, CPU, show_progress=False)
+    last = run.metrics()[-1]
+    assert (last["epoch"], last["events"][-2:]) == (expected, ["target", "final"])
+    assert last["test_accuracy"] == pytest.approx(accuracies[expected - 1])
+    assert is_finished(run)
+    assert (target_epoch(run), target_epoch(free)) == (expected, None)
+    assert [entry for entry in numbers(free) if entry["epoch"] < expected] == numbers(run)[:-1]
+    before = run.metrics_path.read_bytes()
+    train_run(run, few, CPU, show_progress=False)
+    assert run.metrics_path.read_bytes() == before
 
 
 def test_a_metrics_line_cut_short_does_not_harm_resuming(tmp_path: Path, few: LabelledImages, one_thread):

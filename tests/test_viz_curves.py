@@ -1,0 +1,82 @@
+"""Curves: the lines hold the numbers, several runs make mean and band, and what cannot be drawn is refused."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from viz.curves import Curve, CurvePanel, curves_figure
+from viz.errors import DrawingError
+from viz.style import LIGHT, style
+
+STEPS = np.array([0.0, 1.0, 10.0, 100.0])
+RISING = np.array([0.1, 0.2, 0.5, 0.9])
+
+
+def test_lines_hold_the_values():
+    with style("light"):
+        figure = curves_figure(
+            [
+                CurvePanel("left", "share", [Curve("a", STEPS, RISING), Curve("b", STEPS[:3], RISING[:3] / 2)]),
+                CurvePanel("right", "norm", [Curve("b", STEPS, 100 * RISING)], log=True),
+            ],
+            note="what it shows " * 20,
+        )
+    left, right = figure.axes
+    for line, (x, y) in zip(left.lines, ((STEPS, RISING), (STEPS[:3], RISING[:3] / 2)), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), x)
+        np.testing.assert_allclose(line.get_ydata(), y)
+    assert (left.get_title(), left.get_ylabel(), left.get_xlabel()) == ("left", "share", "epoch")
+    assert (left.get_yscale(), right.get_yscale()) == ("linear", "log")
+    assert left.get_xlim() == (0, 100)
+    # One label, one look, in every panel; different labels differ in colour and in dashes.
+    a, b = left.lines
+    assert (to_hex(a.get_color()), to_hex(b.get_color())) == LIGHT.categories[:2]
+    assert right.lines[0].get_color() == b.get_color()
+    assert a.get_linestyle() != b.get_linestyle()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+
+
+def test_several_runs_make_mean_and_band():
+    runs = np.stack([RISING, RISING + 0.1, RISING - 0.4])
+    figure = curves_figure([CurvePanel("t", "v", [Curve("a", STEPS, runs)])])
+    (ax,) = figure.axes
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), RISING - 0.1)
+    (band,) = ax.collections
+    vertices = band.get_paths()[0].vertices
+    for step, value in zip(STEPS, RISING, strict=True):
+        at = vertices[vertices[:, 0] == step, 1]
+        assert (at.min(), at.max()) == (pytest.approx(value - 0.4), pytest.approx(value + 0.1))
+    assert not curves_figure([CurvePanel("t", "v", [Curve("a", STEPS, RISING[None])])]).axes[0].collections
+
+
+def test_nothing_overlaps_and_nothing_is_cut():
+    panels = [CurvePanel(f"panel {k}", "a value", [Curve("a", STEPS, RISING)]) for k in range(3)]
+    with style("light"):
+        figure = curves_figure(panels, note="a note of some length " * 12)
+        figure.canvas.draw()
+        boxes = [ax.get_tightbbox() for ax in figure.axes]
+        boxes.append(figure.legends[0].get_window_extent())
+        boxes.extend(text.get_window_extent() for text in figure.texts)
+    page = figure.bbox
+    for index, box in enumerate(boxes):
+        assert page.x0 <= box.x0 <= box.x1 <= page.x1
+        assert page.y0 <= box.y0 <= box.y1 <= page.y1
+        for other in boxes[:index]:
+            assert box.x1 <= other.x0 or other.x1 <= box.x0 or box.y1 <= other.y0 + 1 or other.y1 <= box.y0 + 1
+
+
+@pytest.mark.parametrize(
+    ("panels", "message"),
+    [
+        ([], "at least one panel"),
+        ([CurvePanel("t", "v", [])], "panel 't' has no curve"),
+        ([CurvePanel("t", "v", [Curve("a", STEPS, RISING[:2])])], r"steps \(4,\) and values \(2,\)"),
+        ([CurvePanel("t", "v", [Curve("a", STEPS, RISING * np.nan)])], "NaN"),
+        ([CurvePanel("t", "v", [Curve("a", STEPS[:0], RISING[:0])])], "is empty"),
+        ([CurvePanel("t", "v", [Curve("a", STEPS, RISING - 0.1)], log=True)], "is not positive"),
+    ],
+)
+def test_what_cannot_be_drawn(panels: list[CurvePanel], message: str):
+    with pytest.raises(DrawingError, match=message):
+        curves_figure(panels)

@@ -1,0 +1,127 @@
+"""Curves along training: panels side by side, with one legend, and a band where several runs make one curve."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+from viz.errors import DrawingError
+from viz.text import wrapped
+
+_PANEL_WIDTH, _PANEL_HEIGHT = 2.5, 2.0
+_LEFT, _GAP, _RIGHT = 0.55, 0.6, 0.12
+_BOTTOM, _TITLE, _LEGEND, _NOTE_LINE = 0.42, 0.28, 0.26, 0.15
+# On a screen, hinted letters run up to a twentieth wider than their outlines.
+_HINTING = 0.94
+_LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity along training: `steps` (n,), and `values` (n,) of one run or (runs, n) of several."""
+
+    label: str
+    steps: Float[np.ndarray, " n"]
+    values: Float[np.ndarray, "*runs n"]
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """Curves on one pair of axes; `log` for a logarithmic vertical axis."""
+
+    title: str
+    value_label: str
+    curves: Sequence[Curve]
+    log: bool = False
+
+
+def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note: str = "") -> Figure:
+    """Draw panels side by side over a logarithmic axis of steps, with one legend above and a note beneath.
+
+    Curves of one label have one colour and one dash pattern in all panels. Several runs are drawn as their mean with a
+    band from the smallest to the largest.
+    Raises `DrawingError` without panels, without curves, or for steps and values that do not fit or are not finite.
+    """
+    if not panels:
+        raise DrawingError("the figure needs at least one panel")
+    for panel in panels:
+        _check(panel)
+    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+    width = _LEFT + len(panels) * _PANEL_WIDTH + (len(panels) - 1) * _GAP + _RIGHT
+    lines = wrapped(note, _HINTING * (width - 2 * _RIGHT), _note_size())
+    base = _BOTTOM + _NOTE_LINE * len(lines) + (0.06 if lines else 0.0)
+    height = base + _PANEL_HEIGHT + _TITLE + _LEGEND
+    figure = Figure(figsize=(width, height))
+    handles = {}
+    for index, panel in enumerate(panels):
+        left = _LEFT + index * (_PANEL_WIDTH + _GAP)
+        ax = figure.add_axes((left / width, base / height, _PANEL_WIDTH / width, _PANEL_HEIGHT / height))
+        for curve in panel.curves:
+            handles[curve.label] = _draw(ax, curve, labels.index(curve.label))
+        _dress(ax, panel, step_label)
+    figure.legend(
+        [handles[label] for label in labels],
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(labels),
+        frameon=False,
+        handlelength=2.6,
+    )
+    for index, line in enumerate(lines):
+        y = (0.06 + _NOTE_LINE * (len(lines) - 1 - index)) / height
+        figure.text(_RIGHT / width, y, line, size=_note_size(), color=mpl.rcParams["xtick.color"])
+    return figure
+
+
+def _note_size() -> float:
+    return float(mpl.rcParams["font.size"]) - 0.5
+
+
+def _draw(ax: Axes, curve: Curve, index: int):  # type: ignore[no-untyped-def]
+    color = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    runs = np.atleast_2d(curve.values)
+    shade = color[index % len(color)]
+    if len(runs) > 1:
+        ax.fill_between(curve.steps, runs.min(axis=0), runs.max(axis=0), color=shade, alpha=0.2, linewidth=0)
+    (line,) = ax.plot(curve.steps, runs.mean(axis=0), color=shade, linestyle=_LINE_STYLES[index % len(_LINE_STYLES)])
+    return line
+
+
+def _dress(ax: Axes, panel: CurvePanel, step_label: str) -> None:
+    # Step 0 belongs to the curve: linear up to the first step, logarithmic from there.
+    ax.set_xscale("symlog", linthresh=1, linscale=0.4)
+    steps = np.concatenate([curve.steps for curve in panel.curves])
+    ax.set_xlim(0, max(1.0, float(steps.max())))
+    ax.xaxis.set_minor_locator(NullLocator())
+    if panel.log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_title(panel.title)
+    ax.set_xlabel(step_label)
+    ax.set_ylabel(panel.value_label)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _check(panel: CurvePanel) -> None:
+    if not panel.curves:
+        raise DrawingError(f"panel {panel.title!r} has no curve")
+    for curve in panel.curves:
+        if curve.steps.ndim != 1 or curve.values.shape[-1:] != curve.steps.shape or not 1 <= curve.values.ndim <= 2:
+            raise DrawingError(
+                f"curve {curve.label!r} of panel {panel.title!r} has steps {curve.steps.shape} and values "
+                f"{curve.values.shape}: give (n,) and (n,) or (runs, n)"
+            )
+        if curve.values.size == 0 or not (np.isfinite(curve.steps).all() and np.isfinite(curve.values).all()):
+            raise DrawingError(f"curve {curve.label!r} of panel {panel.title!r} is empty, or holds NaN or infinity")
+        if panel.log and curve.values.min() <= 0:
+            raise DrawingError(
+                f"curve {curve.label!r} of panel {panel.title!r} is not positive: draw it without a logarithm"
+            )
