@@ -1,0 +1,58 @@
+"""The targets of speed and memory, each held against the measured rows."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from tables import MB, Row, seconds, table
+
+# workload: wall seconds on one thread, bytes of memory.
+_ABSOLUTE = {
+    "M": (0.060, None),
+    "M31": (0.2, None),
+    "L10": (None, 0.7e9),
+    "L120": (5.0, 1.5e9),
+}
+_TIMES_REGIONCAM = {"M": 15.0, "L10": 60.0}
+_TWO_THREADS = {"L10": 1.5}
+OURS = "splinegeo"
+
+
+def targets_table(rows: Sequence[Row]) -> list[str]:
+    """Each target whose measurements are there: by wall time, and by CPU time, which other work disturbs less."""
+    done = {(row.workload, row.engine, row.threads): row for row in rows if not row.failure}
+    lines = []
+    for (workload, engine, threads), row in done.items():
+        if engine != OURS:
+            continue
+        wall, cpu = median(row.wall), median(row.cpu)
+        if threads == 1:
+            most_seconds, most_memory = _ABSOLUTE.get(workload, (None, None))
+            if most_seconds:
+                lines.append(_line(f"{workload}, one thread ≤ {most_seconds:g} s", wall, cpu, most_seconds))
+            if most_memory:
+                verdict = "met" if row.peak <= most_memory else "missed"
+                peak = f"{row.peak / MB:.0f} MB, {(row.peak - row.before) / MB:.0f} of them above the imports"
+                lines.append([f"{workload}, peak memory ≤ {most_memory / 1e9:g} GB", peak, "", verdict])
+            other = done.get((workload, "regioncam", 1))
+            if other and workload in _TIMES_REGIONCAM:
+                least = _TIMES_REGIONCAM[workload]
+                ratios = median(other.wall) / wall, median(other.cpu) / cpu
+                lines.append(_ratio(f"{workload}, at least {least:g} × faster than regioncam", *ratios, least))
+        else:
+            alone = done.get((workload, OURS, 1))
+            if alone:
+                least = _TWO_THREADS.get(workload, 1.0)
+                ratio = median(alone.wall) / wall
+                name = f"{workload}, {threads} threads at least {least:g} × as fast as one"
+                lines.append([name, f"{ratio:.2f} ×", "", "met" if ratio >= least else "missed"])
+    if not lines:
+        return []
+    return table(["target", "by wall time", "by CPU time", "verdict (wall)"], lines)
+
+
+def _line(name: str, wall: float, cpu: float, most: float) -> list[str]:
+    return [name, f"{seconds(wall)} s", f"{seconds(cpu)} s", "met" if wall <= most else "missed"]
+
+
+def _ratio(name: str, by_wall: float, by_cpu: float, least: float) -> list[str]:
+    return [name, f"{by_wall:.1f} ×", f"{by_cpu:.1f} ×", "met" if by_wall >= least else "missed"]
