@@ -1,14 +1,19 @@
 """Compiled loops over chunks of equal weight, on a pool of threads (the kernels release the interpreter's lock)."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 from jaxtyping import Int, Int64
+from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 _CHUNKS_PER_THREAD = 4
+_SMALLEST_CHUNK = 1 << 13
 _LARGEST_CHUNK = 1 << 18
 
 
@@ -38,7 +43,9 @@ class Watch:
 def chunk_bounds(start: Int[np.ndarray, "n+1"], threads: int) -> list[tuple[int, int]]:
     """Ranges of equal weight: `start` is the running sum of the items' weights, its first entry 0."""
     n = len(start) - 1
-    n_chunks = min(n, max(1 if threads == 1 else _CHUNKS_PER_THREAD * threads, int(start[-1]) // _LARGEST_CHUNK))
+    weight = int(start[-1])
+    wanted = 1 if threads == 1 else min(_CHUNKS_PER_THREAD * threads, weight // _SMALLEST_CHUNK)
+    n_chunks = min(n, max(wanted, weight // _LARGEST_CHUNK))
     if n_chunks <= 1:
         return [(0, n)] if n else []
     targets = np.linspace(0, start[-1], n_chunks + 1)[1:-1]
@@ -61,8 +68,28 @@ def run_chunks(
     bounds = list(bounds)
     if threads == 1 or len(bounds) <= 1:
         return [run(chunk) for chunk in bounds]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, bounds))
+    return list(_pool(threads).map(run, bounds))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="splinegeo")
+
+
+# A forked process has the pool, but not its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def one_blas_thread() -> AbstractContextManager:
+    """Matrix products on the calling thread alone, as chunks already fill the processors: two pools would wait for each
+    other.
+    """
+    return _libraries().limit(limits=1, user_api="blas")
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def running_sum(counts: Int[np.ndarray, " n"]) -> Int64[np.ndarray, "n+1"]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
 from splinegeo._bits import n_words, pack, unpack
-from splinegeo._chunks import Watch
+from splinegeo._chunks import Watch, chunk_bounds, one_blas_thread, run_chunks
 from splinegeo._crossings import Crossings
 from splinegeo._joining import join_faces, joined_faces
 from splinegeo._subdivision import Subdivision, Units, subdivide
@@ -183,11 +183,18 @@ def _next_values(
         y = Values(y, cut.births).at_all_vertices(threads).older
         spare = True
     following = y if spare and affine.n_outputs == y.shape[1] else np.empty((len(y), affine.n_outputs))
-    for begin in range(0, len(y), _ROWS_PER_PRODUCT):
-        rows = slice(begin, begin + _ROWS_PER_PRODUCT)
-        following[rows] = affine(stage.activate(y[rows]))
+
+    def product(begin: int, end: int) -> None:
+        for first in range(begin, end, _ROWS_PER_PRODUCT):
+            rows = slice(first, min(first + _ROWS_PER_PRODUCT, end))
+            following[rows] = affine(stage.activate(y[rows]))
+
+    weight = np.arange(len(y) + 1) * y.shape[1]
     if affine.columns is None:
+        product(0, len(y))
         return Values(following), reach
+    with one_blas_thread():
+        run_chunks(product, chunk_bounds(weight, threads), threads)
     return Values(following, cut.births, affine.columns, cut.family), reach
 
 

@@ -38,7 +38,7 @@ def cover_by_paths(start, neighbour, edge, longest, order, via):
 
 @njit(cache=True, nogil=True)
 def walk_squares(is_first, firsts, outer, inner, squares):
-    """Squared Frobenius norms along paths: at each step the matrix gains outer ⊗ inner, at a path's first it is given."""
+    """Squared Frobenius norms along paths: a path's first matrix is given, each step adds outer ⊗ inner."""
     matrix = np.empty((outer.shape[1], inner.shape[1]))
     given = -1
     for i in range(outer.shape[0]):

@@ -1,6 +1,7 @@
 """A torch module read as a continuous piecewise affine network, exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -45,13 +46,24 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
         return model
     if not isinstance(model, nn.Module):
         raise UnsupportedModuleError(f"the network must be a torch.nn.Module, but is a {type(model).__name__}")
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), _one_thread():
         duplicate = float64_copy(model)
         calls = calls_of(trace(duplicate))
         program = program_for(calls, _shape_of_input(calls, input_shape))
         network = read_stages(program)
         _compare_forward(network, duplicate)
     return network
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The products of reading are small: several threads would spend their time waiting for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...]:
