@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
 from splinegeo._bits import n_words, pack, unpack
-from splinegeo._chunks import Watch, chunk_bounds, one_blas_thread, run_chunks
+from splinegeo._chunks import Watch, one_blas_thread, run_chunks
 from splinegeo._crossings import Crossings
 from splinegeo._joining import join_faces, joined_faces
 from splinegeo._subdivision import Subdivision, Units, subdivide
@@ -22,7 +22,7 @@ from splinegeo.tolerance import CLOSENESS, TOLERANCE, unit_tolerance
 _FIRST_CUT = 16
 _MANY_UNITS = 64
 # Rows of one matrix product, so that its temporaries stay small.
-_ROWS_PER_PRODUCT = 4096
+_ROWS_PER_PRODUCT = 1024
 
 
 @dataclass
@@ -185,16 +185,15 @@ def _next_values(
     following = y if spare and affine.n_outputs == y.shape[1] else np.empty((len(y), affine.n_outputs))
 
     def product(begin: int, end: int) -> None:
-        for first in range(begin, end, _ROWS_PER_PRODUCT):
-            rows = slice(first, min(first + _ROWS_PER_PRODUCT, end))
-            following[rows] = affine(stage.activate(y[rows]))
+        following[begin:end] = affine(stage.activate(y[begin:end]))
 
-    weight = np.arange(len(y) + 1) * y.shape[1]
+    # The same products whatever the threads: their rounding depends on their size.
+    tiles = [(a, min(a + _ROWS_PER_PRODUCT, len(y))) for a in range(0, len(y), _ROWS_PER_PRODUCT)]
     if affine.columns is None:
-        product(0, len(y))
+        run_chunks(product, tiles, threads=1)
         return Values(following), reach
     with one_blas_thread():
-        run_chunks(product, chunk_bounds(weight, threads), threads)
+        run_chunks(product, tiles, threads)
     return Values(following, cut.births, affine.columns, cut.family), reach
 
 
