@@ -15,6 +15,7 @@ from splinegeo.errors import (
     UnsupportedModuleError,
 )
 from splinegeo.grokalign import GrokAlign, jacobian_norm
+from splinegeo.hierarchical_diagram import HierarchicalDiagram, hierarchical_diagram
 from splinegeo.jacobian import (
     alignment,
     centroids,
@@ -26,6 +27,8 @@ from splinegeo.linear_regions import LinearRegions
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
+from splinegeo.power_cells import power_cells
+from splinegeo.power_diagram_report import verify_power_diagram
 from splinegeo.refine import enumerate_regions, iterate_regions
 from splinegeo.segment import SegmentPartition, enumerate_segment
 from splinegeo.slice import Box, Slice

@@ -14,7 +14,7 @@ from numba import njit
 
 from splinegeo._bits import WORD, lowest_one, single_bit
 from splinegeo._edges import coincide, kink_of
-from splinegeo._loops import find_chord, largest_loop, new_loop, open_loop, set_value, with_sign
+from splinegeo._loops import find_chord, largest_loop, new_loop, open_loop
 
 
 class Slots(NamedTuple):
@@ -116,16 +116,39 @@ def _split_face(
     words = (units.shape[0] + WORD - 1) // WORD
     above, below = loop.above, loop.below
     corner, positive, negative = loop.corner, loop.positive, loop.negative
+    stack, ids, points = loop.stack, loop.vertex, loop.point
+    new_vertices, new_edges, new_labels, birth_ends, birth_kink = (
+        offspring.vertices,
+        offspring.edges,
+        offspring.edge_labels,
+        births.ends,
+        births.kink,
+    )
+    slot_vertex, slot_edge, slot_face, slot_corner, slot_kink = (
+        slots.vertex[f],
+        slots.edge[f],
+        slots.face[f],
+        slots.corner[f],
+        slots.kink[f],
+    )
+    end_vertex, end_edge, end_face, end_corner, end_kink = (
+        slots.vertex[f + 1],
+        slots.edge[f + 1],
+        slots.face[f + 1],
+        slots.corner[f + 1],
+        slots.kink[f + 1],
+    )
+    room = loop.corner.shape[0]
     n_vertices, n_edges, n_faces, n_corners, n_kinks = 0, 0, 0, 0, 0
     n_local = m
     for i in range(m):
         corner[i] = i
-    loop.stack[0] = 0
+    stack[0] = 0
     depth = 1
     top = m
     while depth:
         depth -= 1
-        begin = loop.stack[depth]
+        begin = stack[depth]
         for w in range(words):
             above[w] = 0
             below[w] = 0
@@ -135,9 +158,9 @@ def _split_face(
         unit, falls, rises = _choose_chord(loop, begin, top, above, below, words)
 
         if unit < 0:
-            face = slots.face[f] + n_faces
-            first_corner = slots.corner[f] + n_corners
-            if face >= slots.face[f + 1] or first_corner + top - begin > slots.corner[f + 1]:
+            face = slot_face + n_faces
+            first_corner = slot_corner + n_corners
+            if face >= end_face or first_corner + top - begin > end_corner:
                 return False
             n_faces += 1
             n_corners += top - begin
@@ -145,32 +168,35 @@ def _split_face(
             top = begin
             continue
 
-        p = loop.corner[begin + falls]
-        q = loop.corner[begin + rises]
+        p = corner[begin + falls]
+        q = corner[begin + rises]
         n_crossing = _chord_crossings(loop, p, q, above, below, words)
-        n_new = _new_vertices(loop, p, q, n_local, n_crossing, units, above, below, words, tolerance, closeness)
-        vertex = slots.vertex[f] + n_vertices
-        edge = slots.edge[f] + n_edges
-        if vertex + n_new > slots.vertex[f + 1] or edge + n_new + 1 > slots.edge[f + 1]:
+        if n_local + n_crossing > ids.shape[0]:
             return False
-        if births.ends.shape[0]:
-            kink = slots.kink[f] + n_kinks
-            if births.kink.shape[0] and kink + n_new * n_crossing > slots.kink[f + 1]:
+        n_new = _new_vertices(loop, p, q, n_local, n_crossing, units, above, below, words, tolerance, closeness)
+        vertex = slot_vertex + n_vertices
+        edge = slot_edge + n_edges
+        if vertex + n_new > end_vertex or edge + n_new + 1 > end_edge:
+            return False
+        if n_new and birth_ends.shape[0]:
+            kink = slot_kink + n_kinks
+            if birth_kink.shape[0] and kink + n_new * n_crossing > end_kink:
                 return False
             n_kinks += _record_births(loop, p, q, n_local, n_new, n_crossing, units, births, slopes, vertex, kink)
         for i in range(n_new + 1):
             if i < n_new:
-                loop.vertex[n_local + i] = n_older + vertex + i
-                offspring.vertices[vertex + i] = loop.point[n_local + i]
-            offspring.edges[edge + i, 0] = loop.vertex[p if i == 0 else n_local + i - 1]
-            offspring.edges[edge + i, 1] = loop.vertex[q if i == n_new else n_local + i]
-            offspring.edge_labels[edge + i, 0] = stage
-            offspring.edge_labels[edge + i, 1] = units[unit]
-        if top + 2 * (n_new + 1) > loop.corner.shape[0]:
+                ids[n_local + i] = n_older + vertex + i
+                new_vertices[vertex + i, 0] = points[n_local + i, 0]
+                new_vertices[vertex + i, 1] = points[n_local + i, 1]
+            new_edges[edge + i, 0] = ids[p if i == 0 else n_local + i - 1]
+            new_edges[edge + i, 1] = ids[q if i == n_new else n_local + i]
+            new_labels[edge + i, 0] = stage
+            new_labels[edge + i, 1] = units[unit]
+        if top + 2 * (n_new + 1) > room:
             return False
         middle, top = _split_loop(loop, begin, top, falls, rises, n_local, n_new, edge)
-        loop.stack[depth] = begin
-        loop.stack[depth + 1] = middle
+        stack[depth] = begin
+        stack[depth + 1] = middle
         depth += 2
         n_local += n_new
         n_vertices += n_new
@@ -255,29 +281,33 @@ def _new_vertices(loop, p, q, n_local, n_crossing, units, above, below, words, t
         point[x, 1] = point[p, 1] + s * run_y
         for w in range(words):
             crossing = above[w] & below[w]
-            positive[x, w] = above[w] & ~below[w]
-            negative[x, w] = below[w] & ~above[w]
+            plus = above[w] & ~below[w] | crossing & (positive[p, w] | (positive[q, w] & ~negative[p, w]))
+            minus = below[w] & ~above[w] | crossing & (negative[p, w] | (negative[q, w] & ~positive[p, w]))
+            positive[x, w] = plus
+            negative[x, w] = minus
             while crossing:
                 bit = lowest_one(crossing)
-                crossing &= ~single_bit(bit)
+                crossing &= crossing - np.uint64(1)
                 unit = w * WORD + bit
-                at_p = value[p, unit]
-                at_q = value[q, unit]
-                giver = at_p if at_p != 0 else at_q
-                set_value(value, positive, negative, x, unit, with_sign((1.0 - s) * at_p + s * at_q, giver))
-        for c in range(n_crossing):
+                z = (1.0 - s) * value[p, unit] + s * value[q, unit]
+                one = single_bit(bit)
+                value[x, unit] = max(z, 1e-300) if plus & one else min(z, -1e-300) if minus & one else 0.0
+        for c in range(last):
             unit = chord[c]
-            bit = ~single_bit(unit & 63)
-            at_p = value[p, unit]
-            at_q = value[q, unit]
-            positive[x, unit >> 6] &= bit
-            negative[x, unit >> 6] &= bit
-            if c < first:
-                set_value(value, positive, negative, x, unit, with_sign((1.0 - s) * at_p + s * at_q, at_q))
-            elif c < last:
-                set_value(value, positive, negative, x, unit, 0.0)
+            w = unit >> 6
+            bit = single_bit(unit & 63)
+            positive[x, w] &= ~bit
+            negative[x, w] &= ~bit
+            if c >= first:
+                value[x, unit] = 0.0
+                continue
+            z = (1.0 - s) * value[p, unit] + s * value[q, unit]
+            if value[q, unit] > 0:
+                positive[x, w] |= bit
+                value[x, unit] = max(z, 1e-300)
             else:
-                set_value(value, positive, negative, x, unit, with_sign((1.0 - s) * at_p + s * at_q, at_p))
+                negative[x, w] |= bit
+                value[x, unit] = min(z, -1e-300)
         first = last
     return n_new
 

@@ -79,9 +79,14 @@ def open_loop(f, vertices, offsets, corners, sides, crossings, cuts, new_vertice
         point[m, 0], point[m, 1] = vertices[x, 0], vertices[x, 1]
         side_out[m] = 2 * (piece + (n_new if backward else 0)) + backward
         for w in range(words):
-            positive[m, w], negative[m, w] = 0, 0
-        for j in range(k):
-            set_value(value, positive, negative, m, j, values[at_here + j])
+            above, below = np.uint64(0), np.uint64(0)
+            for j in range(w * WORD, min(w * WORD + WORD, k)):
+                z = values[at_here + j]
+                value[m, j] = z
+                above |= np.uint64(z > 0) << np.uint64(j & 63)
+                below |= np.uint64(z < 0) << np.uint64(j & 63)
+            positive[m, w] = above
+            negative[m, w] = below
         m += 1
         if n_new == 0:
             continue
@@ -98,16 +103,21 @@ def open_loop(f, vertices, offsets, corners, sides, crossings, cuts, new_vertice
             point[m, 0], point[m, 1] = new_vertices[born, 0], new_vertices[born, 1]
             side_out[m] = 2 * (piece + (r if backward else r + 1)) + backward
             for w in range(words):
-                positive[m, w], negative[m, w] = 0, 0
-            for j in range(k):
-                here = values[at_here + j]
-                there = values[at_next + j]
-                giver = here if here != 0 else there
-                if rank[j] == r:
-                    giver = 0.0
-                elif rank[j] >= 0:
-                    giver = here if (rank[j] > r) != (backward == 1) else there
-                set_value(value, positive, negative, m, j, with_sign((1.0 - s) * here + s * there, giver))
+                above, below = np.uint64(0), np.uint64(0)
+                for j in range(w * WORD, min(w * WORD + WORD, k)):
+                    here = values[at_here + j]
+                    there = values[at_next + j]
+                    giver = here if here != 0 else there
+                    if rank[j] == r:
+                        giver = 0.0
+                    elif rank[j] >= 0:
+                        giver = here if (rank[j] > r) != (backward == 1) else there
+                    z = with_sign((1.0 - s) * here + s * there, giver)
+                    value[m, j] = z
+                    above |= np.uint64(z > 0) << np.uint64(j & 63)
+                    below |= np.uint64(z < 0) << np.uint64(j & 63)
+                positive[m, w] = above
+                negative[m, w] = below
             m += 1
     return m
 
@@ -134,16 +144,7 @@ def with_sign(z, giver):
     return 0.0
 
 
-@njit(cache=True, inline="always")
-def set_value(value, positive, negative, x, j, z):
-    value[x, j] = z
-    if z > 0:
-        positive[x, j >> 6] |= single_bit(j & 63)
-    elif z < 0:
-        negative[x, j >> 6] |= single_bit(j & 63)
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def find_chord(corner, positive, negative, begin, end, unit):
     """Positions in a loop where a crossing unit's sign falls and where it rises: (-1, -1) if it does not change."""
     w = unit >> 6

@@ -75,7 +75,9 @@ class Affine:
 
     def __call__(self, h: Rows) -> Rows:
         """h Wᵀ + b."""
-        return h @ self.weight.T + self.bias
+        values = h @ self.weight.T
+        values += self.bias
+        return values
 
     def linear(self, h: Rows) -> Rows:
         """h Wᵀ, without the bias."""

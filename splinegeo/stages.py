@@ -70,7 +70,7 @@ class Stage:
 
     def activate(self, y: Float64[np.ndarray, "... n"]) -> Float64[np.ndarray, "... n"]:
         """The stage's outputs."""
-        return np.where(y > 0, y, self.slopes * y)
+        return np.where(y > 0, y, self.slopes * y) if self.slopes.any() else np.maximum(y, 0.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
