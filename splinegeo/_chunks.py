@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 _CHUNKS_PER_THREAD = 4
-_SMALLEST_CHUNK = 1 << 13
+_SMALLEST_CHUNK = 1 << 16
 _LARGEST_CHUNK = 1 << 18
 
 
