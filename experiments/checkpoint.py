@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from experiments.atomic import write_atomically
 from experiments.errors import CheckpointError
+from splinegeo.atomic import write_atomically
 
 FORMAT = "splinegeo-checkpoint"
 VERSION = 1

@@ -285,7 +285,7 @@ def _write_each(
 def _write_image(stem: Path, values: Float[np.ndarray, "*image"], picture: np.ndarray) -> None:
     from PIL import Image
 
-    from experiments.atomic import write_atomically
+    from splinegeo.atomic import write_atomically
 
     factor = max(1, -(-_LEAST_SIDE // min(picture.shape[:2])))
     enlarged = picture.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -242,7 +242,7 @@ def _from_cache(path: Path) -> tuple[sg.Partition, Float[np.ndarray, " R"]]:
 
 
 def _write_cache(path: Path, partition: sg.Partition, norms: Float[np.ndarray, " R"]) -> None:
-    from experiments.atomic import write_atomically
+    from splinegeo.atomic import write_atomically
 
     path.parent.mkdir(exist_ok=True)
     partition.save(path)

@@ -107,8 +107,8 @@ def _names(text: str) -> list[str]:
 
 
 def _write(path: Path, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
-    from experiments.atomic import write_atomically
     from experiments.table import markdown_table
+    from splinegeo.atomic import write_atomically
 
     write_atomically(path, f"{title}\n\n{markdown_table(header, rows)}\n".encode())
     return path

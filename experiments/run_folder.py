@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from experiments.atomic import TEMPORARY_SUFFIX, write_atomically
 from experiments.checkpoint import Checkpoint, read_checkpoint, read_description, write_checkpoint
 from experiments.errors import RunFolderError, SettingsError
 from experiments.provenance import provenance
 from experiments.settings import RunSettings
+from splinegeo.atomic import TEMPORARY_SUFFIX, write_atomically
 
 FORMAT = "splinegeo-run"
 VERSION = 1

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 
 import experiments.provenance
-from experiments.atomic import write_atomically
 from experiments.checkpoint import load_weights, read_checkpoint, read_description, write_checkpoint
 from experiments.errors import CheckpointError, ExperimentError, RunFolderError, SettingsError
 from experiments.models import mlp
@@ -19,6 +18,7 @@ from experiments.provenance import git_revision
 from experiments.run_folder import RunFolder
 from experiments.schedule import log_spaced_epochs
 from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings, differences
+from splinegeo.atomic import write_atomically
 
 SETTINGS = RunSettings(
     DataSettings(n_train=64),

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from splinegeo.atomic import write_atomically
 from viz.errors import DrawingError
 
 # Metadata that would make two files of one figure differ are left out.
@@ -39,18 +40,5 @@ def save_figure(
             figure.savefig(buffer, format=name, dpi=dpi, facecolor=figure.get_facecolor(), metadata=_METADATA[name])
         contents[Path(f"{os.fspath(path_stem)}.{name}")] = buffer.getvalue()
     for path, content in contents.items():
-        _write_atomically(path, content)
+        write_atomically(path, content)
     return list(contents)
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
