@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from experiments.figure_files import write_figure
 from experiments.options import DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
 from experiments.train_group import trained
-
-if TYPE_CHECKING:
-    pass
 
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the runs.")]
 _CifarFile = Annotated[
@@ -23,11 +20,18 @@ _CifarFile = Annotated[
         show_default="none",
     ),
 ]
+_Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Train this many epochs instead; the figure and its file name say so.", show_default="the setting's"
+    ),
+]
 
 
 def figure_5(
     folder: FigureFolder = Path("figures"),
     quick: Quick = False,
+    epochs: _Epochs = None,
     seeds: Seeds = "0",
     data_file: _CifarFile = None,
     data_dir: DataDir = Path("data"),
@@ -38,7 +42,7 @@ def figure_5(
 
     Weight decay against weight decay with GrokAlign, 36 000 epochs each: a day on a CPU, about an hour on a GPU. Needs
     CIFAR-10 and the extra `attacks`. Ctrl-C stops, the same command goes on. Writes FOLDER/figure5.png and .pdf, or
-    figure5_quick.
+    figure5_quick, or with --epochs figure5_300_epochs and the like.
     """
     set_threads(threads)
     import torch
@@ -49,7 +53,7 @@ def figure_5(
     from experiments.run_group import parse_seeds, seed_folder
     from experiments.runs import figure5
 
-    setting = figure5.QUICK if quick else figure5.PAPER
+    setting = (figure5.QUICK if quick else figure5.PAPER).of_length(epochs)
     wanted = [
         (run, seed_folder(folder / setting.name / run, seed), chosen)
         for seed in parse_seeds(seeds)

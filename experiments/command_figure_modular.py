@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from experiments.steps import StepwiseTraining
     from experiments.transformer_training import AdditionSettings
 
+_Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Train this many steps instead; the figure and its file name say so.", show_default="the setting's"
+    ),
+]
+
 
 def figure_8(
     folder: FigureFolder = Path("figures"),
     quick: Quick = False,
+    steps: _Steps = None,
     seeds: Seeds = "0",
     device: Device = "auto",
     threads: Threads = None,
@@ -27,11 +35,12 @@ def figure_8(
     """Figure 8 of arXiv 2506.12284: a one-layer transformer on modular addition, without and with GrokAlign.
 
     48 000 steps each: fifty minutes on one free core without GrokAlign, two hours with it; --quick: three minutes.
-    Ctrl-C stops, the same command goes on. Writes FOLDER/figure8.png and .pdf, or figure8_quick.
+    Ctrl-C stops, the same command goes on. Writes FOLDER/figure8.png and .pdf, or figure8_quick, or with --steps
+    figure8_12000_steps and the like.
     """
     from experiments.runs import figure8
 
-    _figure(folder, "figure8", figure8.PAPER, figure8.QUICK, quick, seeds, device, threads)
+    _figure(folder, "figure8", figure8.PAPER, figure8.QUICK, quick, steps, seeds, device, threads)
 
 
 def figure_9(
@@ -41,6 +50,7 @@ def figure_9(
         str,
         typer.Option(metavar="both|embedding", help="Fix embedding and unembedding (caption) or embedding (code)."),
     ] = "both",
+    steps: _Steps = None,
     seeds: Seeds = "0",
     device: Device = "auto",
     threads: Threads = None,
@@ -54,11 +64,19 @@ def figure_9(
 
     paper, smaller = (figure9.fixed(setting, fixed) for setting in (figure9.PAPER, figure9.QUICK))
     name = "figure9" if fixed == "both" else f"figure9_{fixed}"
-    _figure(folder, name, paper, smaller, quick, seeds, device, threads)
+    _figure(folder, name, paper, smaller, quick, steps, seeds, device, threads)
 
 
 def _figure(
-    folder: Path, name: str, paper: Setting, smaller: Setting, quick: bool, seeds: str, device: str, threads: int | None
+    folder: Path,
+    name: str,
+    paper: Setting,
+    smaller: Setting,
+    quick: bool,
+    steps: int | None,
+    seeds: str,
+    device: str,
+    threads: int | None,
 ) -> None:
     set_threads(threads)
     from experiments.device import choose_device
@@ -70,8 +88,11 @@ def _figure(
     def training(chosen: AdditionSettings) -> StepwiseTraining:
         return AdditionTraining(chosen, chosen_device)
 
-    setting = smaller if quick else paper
+    whole = smaller if quick else paper
+    setting = whole.of_length(steps)
     stem = folder / (f"{name}_quick" if quick else name)
+    if setting != whole:
+        stem = stem.with_name(f"{stem.name}_{steps}_steps")
     runs = trained_steps(stem, seeds, lambda seed: settings(setting, seed), training)
     write_figure(stem, lambda: draw(runs, setting))
 

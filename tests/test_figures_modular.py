@@ -101,6 +101,23 @@ def test_figures_8_and_9_train_draw_and_reuse(
         assert ax.lines[line].get_color() == accuracy.lines[1].get_color()
 
 
+def test_fewer_steps_are_named_and_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splinegeo, one_thread):
+    monkeypatch.setattr(figure8, "PAPER", figure8.Setting("p = 7, a test", TINY))
+    notes = []
+    real = figure8.draw
+    monkeypatch.setattr(figure8, "draw", lambda *given: notes.append(texts(drawn := real(*given))) or drawn)
+    for steps, stem, stated in ((3, "figure8_3_steps", True), (5, "figure8", False)):
+        code, _ = splinegeo("figure", 8, tmp_path, "--steps", steps, "--threads", 1, "--device", "cpu")
+        assert code == 0
+        assert (tmp_path / f"{stem}.png").exists()
+        runs = [
+            RecordFolder.open_as(tmp_path / stem / name / "seed_0", AdditionSettings)
+            for name in ("baseline", "grokalign")
+        ]
+        assert [run.metrics()[-1]["epoch"] for run in runs] == [steps, steps]
+        assert (f"p = 7, a test; here {steps} steps" in notes[-1]) is stated
+
+
 def test_norm_minimisation_trains_draws_and_reuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splinegeo, one_thread
 ):

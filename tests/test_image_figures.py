@@ -61,6 +61,14 @@ def test_figure_5_has_the_papers_settings():
     assert "QUICK, not the paper's setting" in figure5.QUICK.description
 
 
+def test_figure_5_of_fewer_epochs_says_so():
+    shorter = figure5.PAPER.of_length(300)
+    assert (shorter.name, shorter.epochs) == ("figure5_300_epochs", 300)
+    assert shorter.description == f"{figure5.PAPER.description}; here 300 epochs"
+    assert {run.training.epochs for run in figure5.settings(shorter, 0, None).values()} == {300}
+    assert figure5.PAPER.of_length(None) == figure5.PAPER.of_length(36_000) == figure5.PAPER
+
+
 def test_figure_5_shows_the_runs(
     splinegeo, tmp_path: Path, cifar_file: Path, monkeypatch: pytest.MonkeyPatch, one_thread
 ):

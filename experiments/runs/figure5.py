@@ -9,7 +9,7 @@ batches keep their order, as in the paper's other experiments, and nothing is cl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,6 +49,13 @@ class Setting:
     """Training samples, and as many test samples."""
     epsilon: float = EPSILON
     """Radius of the attack, in pixels on [0, 1]."""
+
+    def of_length(self, epochs: int | None) -> Setting:
+        """The same setting with another number of epochs, which the figure and its name state; None changes nothing."""
+        if epochs is None or epochs == self.epochs:
+            return self
+        described = f"{self.description}; here {epochs} epochs"
+        return replace(self, name=f"{self.name}_{epochs}_epochs", description=described, epochs=epochs)
 
 
 PAPER = Setting(

@@ -31,6 +31,16 @@ class Setting:
     description: str
     base: AdditionSettings = field(default_factory=AdditionSettings)
 
+    def of_length(self, steps: int | None) -> Setting:
+        """The same setting with another number of steps, which the figure states; None changes nothing.
+
+        Raises SettingsError for fewer than one step.
+        """
+        if steps is None or steps == self.base.steps:
+            return self
+        described = f"{self.description}; here {steps} steps"
+        return replace(self, description=described, base=replace(self.base, steps=steps))
+
 
 PAPER = Setting("p = 113, 30 % of the pairs for training, 48 000 steps")
 QUICK = Setting(
