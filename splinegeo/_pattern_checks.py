@@ -10,7 +10,7 @@ from tqdm import tqdm
 from splinegeo._bits import unpack
 from splinegeo._chunks import running_sum
 from splinegeo.selection import corner_places
-from splinegeo.tolerance import merging_distance, unit_tolerance
+from splinegeo.tolerance import merging_distance, partition_tolerances
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -33,19 +33,9 @@ class Rounding(NamedTuple):
 
     @classmethod
     def of(cls, partition: "Partition") -> "Rounding":
-        """The engine's tolerances: their reach is taken at the domain's corners and at some thousand vertices."""
-        network = partition.network
-        widest = max([network.n_inputs, *(stage.n_units for stage in network.stages)])
-        n_points = _at_once(_POINTS_PER_BATCH, 32 * widest)
-        spread = np.linspace(0, len(partition.vertices) - 1, n_points).astype(np.int64)
-        points = np.concatenate([partition.domain, partition.vertices[np.unique(spread)]])
-        h = partition.plane.origin + points @ partition.plane.basis
-        tolerances, noise = [], 0.0
-        for stage in network.stages:
-            tolerance, noise = unit_tolerance(stage, float(np.linalg.norm(h, axis=1).max()), noise)
-            tolerances.append(_DISPLACED * tolerance)
-            h = stage.activate(stage.affine(h))
-        return cls(tolerances, merging_distance(partition.domain))
+        """The engine's tolerances, at a displaced vertex."""
+        values = [_DISPLACED * tolerance for tolerance in partition_tolerances(partition)]
+        return cls(values, merging_distance(partition.domain))
 
 
 class NeighbourFigures(NamedTuple):

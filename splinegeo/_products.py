@@ -21,21 +21,22 @@ def product_tiles(n_rows: int) -> list[tuple[int, int]]:
 
 def multiply_activated(
     stage: Stage, affine: Affine, y: Float64[np.ndarray, "v m"], out: Float64[np.ndarray, "v n"]
-) -> float:
+) -> Float64[np.ndarray, " m"]:
     """Set `out` to affine(h) with h = stage.activate(y), for the rows of one tile; `out` may be `y` itself.
 
-    Returns the largest squared norm of h among the rows.
+    Returns the largest size of each column of h.
     """
     if stage.slopes.any():
         h = stage.activate(y)
         out[:] = affine(h)
-    else:
-        on = np.flatnonzero(y.max(axis=0) > 0)
-        h = np.empty((len(y), len(on)))
-        _relu_columns(y, on, h)
-        np.matmul(h, affine.columns[on], out=out)
-        out += affine.bias
-    return float(np.einsum("ij,ij->i", h, h).max())
+        return np.abs(h).max(axis=0)
+    sizes = np.maximum(y.max(axis=0), 0.0)
+    on = np.flatnonzero(sizes)
+    h = np.empty((len(y), len(on)))
+    _relu_columns(y, on, h)
+    np.matmul(h, affine.columns[on], out=out)
+    out += affine.bias
+    return sizes
 
 
 @kernel

@@ -58,7 +58,7 @@ class Refinement:
     """The faces after the first `index` stages, and the next stage's values at their vertices: as rows, or, where
     affine maps are too large to be held, as functions of the few units that have cut.
 
-    `reach` bounds the norm of the next stage's inputs; `noise` is the norm of values whose rounding errors they carry.
+    `sizes` bound the next stage's inputs; `noise` are the sizes of the values whose rounding errors they carry.
     """
 
     network: Network
@@ -67,8 +67,8 @@ class Refinement:
     index: int
     mesh: Mesh
     values: Values | Restriction
-    reach: float
-    noise: float
+    sizes: Float64[np.ndarray, " m"]
+    noise: Float64[np.ndarray, " m"]
     parents: tuple[Int32[np.ndarray, " F"], ...] = field(default=())
     bits: tuple[UInt64[np.ndarray, "F words"], ...] = field(default=())
 
@@ -76,15 +76,11 @@ class Refinement:
     def start(cls, network: Network, plane: Slice, polygon: Float64[np.ndarray, "k 2"], threads: int) -> "Refinement":
         """One face, the domain."""
         inputs = plane.origin + polygon @ plane.basis
-        reach = float(np.linalg.norm(inputs, axis=1).max())
+        sizes, noise = np.abs(inputs).max(axis=0), np.zeros(inputs.shape[1])
         mesh = Mesh.from_polygon(polygon)
-        if has_operators(network):
-            return cls(
-                network, merging_distance(polygon), threads, 0, mesh, Restriction.start(network, plane), reach, 0.0
-            )
-        return cls(
-            network, merging_distance(polygon), threads, 0, mesh, Values(first_affine(network)(inputs)), reach, 0.0
-        )
+        operators = has_operators(network)
+        values = Restriction.start(network, plane) if operators else Values(first_affine(network)(inputs))
+        return cls(network, merging_distance(polygon), threads, 0, mesh, values, sizes, noise)
 
     @property
     def finished(self) -> bool:
@@ -104,12 +100,11 @@ class Refinement:
         stages = self.network.stages
         stage = stages[self.index]
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
-        tolerance, noise = unit_tolerance(stage, self.reach, self.noise)
+        tolerance, noise = unit_tolerance(stage, self.sizes, self.noise)
         units = Units(self.index, stage.slopes, tolerance)
-        values, reach = self.values, self.reach
+        values, sizes = self.values, self.sizes
         if isinstance(values, Restriction):
-            values, cut, norm = _cut_restricted(self.mesh, values, units, self.closeness, self.threads, limit, watch)
-            reach = norm * _steepest(stage)
+            values, cut, sizes = _cut_restricted(self.mesh, values, units, self.closeness, self.threads, limit, watch)
         else:
             values, cut = _cut(self.mesh, values, units, self.closeness, self.threads, following, limit, watch)
         parents, bits = (*self.parents, cut.parents), (*self.bits, cut.bits)
@@ -118,13 +113,13 @@ class Refinement:
                 cut, parents, bits = _join_group(self.network, group, cut, parents, bits)
         if isinstance(following, Affine) and isinstance(values, Values):
             spare = values is not self.values
-            values, reach = _next_values(values, stage, following, cut, self.threads, spare)
+            values, sizes = _next_values(values, stage, following, cut, self.threads, spare)
         return replace(
             self,
             index=self.index + 1,
             mesh=cut.mesh,
             values=values,
-            reach=reach,
+            sizes=sizes,
             noise=noise,
             parents=parents,
             bits=bits,
@@ -193,25 +188,20 @@ def _of_layers(mesh: Mesh, network: Network) -> Mesh:
 
 def _next_values(
     values: Values, stage: Stage, affine: Affine, cut: Subdivision, threads: int, spare: bool
-) -> tuple[Values, float]:
-    """Values of the next stage, and a bound of the norm of its inputs over the domain.
+) -> tuple[Values, Float64[np.ndarray, " m"]]:
+    """Values of the next stage, and the largest sizes of its inputs on the domain.
 
-    On each face the outputs' sizes |h| are convex, so the maximum of their norm is at a vertex that is older than the
-    face's cut. (The norm of y would bound it, too, but a dead unit's bias would count: units that differ would be taken
-    for equal.) The matrix product is needed at these older vertices only.
+    On each face an output's size |h| is convex, so its maximum is at a vertex that is older than the face's cut. (The
+    size of y would bound it, too, but a dead unit's bias would count: units that differ would be taken for equal.) The
+    matrix product is needed at these older vertices only.
     """
     y = values.older
     following = y if spare and affine.n_outputs == y.shape[1] else np.empty((len(y), affine.n_outputs))
     with one_blas_thread():
-        squares = run_chunks(
+        sizes = run_chunks(
             lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]), product_tiles(len(y)), threads
         )
-    reach = float(np.sqrt(max(squares)))
-    return Values(following, cut.births, affine.columns, cut.family), reach
-
-
-def _steepest(stage: Stage) -> float:
-    return max(1.0, float(np.abs(stage.slopes).max(initial=0.0)))
+    return Values(following, cut.births, affine.columns, cut.family), np.max(sizes, axis=0)
 
 
 def _cut_restricted(
@@ -222,9 +212,9 @@ def _cut_restricted(
     threads: int,
     limit: Limit,
     watch: Watch,
-) -> tuple[Restriction, Subdivision, float]:
+) -> tuple[Restriction, Subdivision, Float64[np.ndarray, " m"]]:
     """Cut the mesh by those units of a stage that are positive on a part of it; returns the restriction with that
-    stage, and the largest norm of the stage's values at a vertex, too.
+    stage, and the largest sizes of the stage's outputs, too.
     """
     mesh = mesh.used_vertices()  # a limit has left out faces
     found = restriction.undecided(mesh.vertices, units.tolerance)
@@ -233,7 +223,7 @@ def _cut_restricted(
     signs = np.where(found.active[found.units], -1.0, 1.0)
     reach = np.maximum(signs * found.values, 0.0).max(axis=0)
     restriction = restriction.advance(found.units, found.active, reach, watch)
-    return restriction, _of_all_units(cut, units.stage, found.units, found.active), found.norm
+    return restriction, _of_all_units(cut, units.stage, found.units, found.active), found.sizes
 
 
 def _of_all_units(

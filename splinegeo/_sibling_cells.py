@@ -37,21 +37,18 @@ def flip_gains(
     begin: int,
     end: int,
     gains: np.ndarray,
-    squared_norms: np.ndarray,
 ) -> None:
     """For points begin..end, each in the face of its row: the most that the other piece of one unit would add to the
-    sum of the stage's outputs, and the squared norm of these outputs.
+    sum of the stage's outputs.
     """
     n_units = slopes.shape[1]
     for p in range(begin, end):
         x, y = points[p, 0], points[p, 1]
         row = rows[p]
         of_units = maps[map_of_row[row]]
-        gain, squared = -np.inf, 0.0
+        gain = -np.inf
         for j in range(n_units):
             value = of_units[0, j] * x + of_units[1, j] * y + of_units[2, j]
-            slope = slopes[row, j]
             # The two pieces have the slopes 1 and slopes_below[j].
-            gain = max(gain, (1.0 + slopes_below[j] - 2.0 * slope) * value)
-            squared += slope * slope * value * value
-        gains[p], squared_norms[p] = gain, squared
+            gain = max(gain, (1.0 + slopes_below[j] - 2.0 * slopes[row, j]) * value)
+        gains[p] = gain

@@ -47,8 +47,11 @@ class AffineMap(Protocol):
     def transpose(self, g: Rows) -> Rows:
         """The vector-Jacobian product g W, (..., n) -> (..., m)."""
 
-    def row_norms(self) -> Float64[np.ndarray, " n"]:
-        """Euclidean norms of the rows of W, at least to a factor of 2; exactly 0 for a row of zeros."""
+    def bounds(self, sizes: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """Bounds of the outputs' sizes |h Wᵀ| for inputs of sizes |h| up to the given ones."""
+
+    def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """Sizes that independent errors of the inputs, of the given sizes, have in the outputs: added as squares."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,9 +90,13 @@ class Affine:
         """g W, the vector-Jacobian product."""
         return g @ self.weight
 
-    def row_norms(self) -> Float64[np.ndarray, " n"]:
-        """Euclidean norms of the rows of W, to rounding."""
-        return np.linalg.norm(self.weight, axis=1)
+    def bounds(self, sizes: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """The sums |W| sizes: the least such bounds."""
+        return np.abs(self.weight) @ sizes
+
+    def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """Root sums of squares of W's entries times the noise."""
+        return np.linalg.norm(self.weight * noise, axis=1)
 
     def after(self, inner: "Affine") -> "Affine":
         """The composition: first `inner`, then this map."""
@@ -144,6 +151,14 @@ class TorchAffine:
         with torch.inference_mode(False):
             pull_back = torch.func.vjp(self.function, self._origin)[1]
         return self._batched(torch.func.vmap(lambda row: pull_back(row)[0]), g, self.n_outputs, self.n_inputs)
+
+    def bounds(self, sizes: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """Norms of the rows of W times that of the sizes (Cauchy-Schwarz), to a factor of 2."""
+        return self.row_norms() * float(np.linalg.norm(sizes))
+
+    def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+        """As if the noise had the same size in all inputs, to a factor of 2."""
+        return self.row_norms() * float(np.linalg.norm(noise)) / np.sqrt(max(1, len(noise)))
 
     def row_norms(self) -> Float64[np.ndarray, " n"]:
         """Norms of the rows of W, from seeded Gaussian probes: to a factor of 2; 0 for a row of zeros."""

@@ -13,7 +13,7 @@ from splinegeo._chunks import running_sum
 from splinegeo.errors import InvalidNetworkError, ShapeError
 from splinegeo.network import Network, read_network
 from splinegeo.slice import Box, Slice, domain_polygon
-from splinegeo.tolerance import unit_tolerance
+from splinegeo.tolerance import stage_tolerances
 
 MOST_UNITS = 12
 # A vertex of the envelope lies on every plane that comes this near to it, as a share of the envelope's height.
@@ -72,8 +72,7 @@ def power_cells(
     functions = stage.affine.linear(np.vstack([plane.basis, plane.origin]))
     functions[2] += stage.affine.bias
     polygon = domain_polygon(domain, plane)
-    reach = float(np.linalg.norm(plane.origin + polygon @ plane.basis, axis=1).max())
-    tolerance, _ = unit_tolerance(stage, reach, 0.0)
+    (tolerance,) = stage_tolerances(network, plane.origin + polygon @ plane.basis)
     return layer_cells(functions.T, stage.slopes, polygon, plane, tolerance)
 
 

@@ -11,7 +11,7 @@ from splinegeo._sibling_cells import flip_gains
 from splinegeo.face_corners import FacePoints, corners_and_centres
 from splinegeo.layer_diagram import LayerDiagram, all_threads, layer_diagrams
 from splinegeo.prefix_maps import StageBlock, face_count
-from splinegeo.tolerance import TOLERANCE, unit_tolerance
+from splinegeo.tolerance import TOLERANCE, partition_tolerances
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -95,17 +95,14 @@ def checked_diagrams(partition: "Partition") -> tuple[tuple[LayerDiagram, ...], 
     """The power diagrams of all layers, and the report of `verify_power_diagram` on them."""
     flips = [_Flips.of_stage(partition, stage) for stage in range(len(partition.network.stages))]
     diagrams = layer_diagrams(partition, lambda block: flips[block.stage].add(block))
-    largest_input = np.linalg.norm(partition.plane.origin + partition.domain @ partition.plane.basis, axis=1).max()
+    tolerances = partition_tolerances(partition)
     reports = []
-    reach, noise = float(largest_input), 0.0
     for diagram in diagrams:
-        for index in diagram.stages:
-            stage = partition.network.stages[index]
-            tolerance, noise = unit_tolerance(stage, reach, noise)
-            reach = flips[index].largest_output
-        kinked = stage.slopes != 1
-        scale = 2 * float(np.abs(1 - stage.slopes[kinked]) @ tolerance[kinked]) / TOLERANCE
-        reports.append(_report(diagram, flips[diagram.stages[-1]], scale))
+        last = diagram.stages[-1]
+        slopes = partition.network.stages[last].slopes
+        kinked = slopes != 1
+        scale = 2 * float(np.abs(1 - slopes[kinked]) @ tolerances[last][kinked]) / TOLERANCE
+        reports.append(_report(diagram, flips[last], scale))
     return diagrams, PowerDiagramReport(tuple(reports))
 
 
@@ -116,28 +113,22 @@ class _Flips:
     corners: FacePoints
     slopes_below: Float64[np.ndarray, " n"]
     gains: Float64[np.ndarray, " P"]
-    squared_norms: Float64[np.ndarray, " P"]
-    """Of the stage's outputs."""
 
     @classmethod
     def of_stage(cls, partition: "Partition", stage: int) -> "_Flips":
         corners = corners_and_centres(partition, stage, face_count(partition, stage + 1))
         n = len(corners.points)
-        return cls(corners, partition.network.stages[stage].slopes, np.empty(n), np.empty(n))
-
-    @property
-    def largest_output(self) -> float:
-        return float(np.sqrt(self.squared_norms.max(initial=0.0)))
+        return cls(corners, partition.network.stages[stage].slopes, np.empty(n))
 
     def add(self, block: StageBlock) -> None:
         """Fill in the points of a block's faces."""
         start = self.corners.start[block.faces.start : block.faces.stop + 1]
         place = slice(int(start[0]), int(start[-1]))
         rows = np.repeat(np.arange(len(start) - 1), np.diff(start))
-        points, gains, squares = self.corners.points[place], self.gains[place], self.squared_norms[place]
+        points, gains = self.corners.points[place], self.gains[place]
         maps, parents, slopes = block.maps, block.parents, block.slopes
         run_chunks(
-            lambda a, b: flip_gains(points, rows, maps, parents, slopes, self.slopes_below, a, b, gains, squares),
+            lambda a, b: flip_gains(points, rows, maps, parents, slopes, self.slopes_below, a, b, gains),
             chunk_bounds(np.arange(len(rows) + 1), all_threads()),
             all_threads(),
         )

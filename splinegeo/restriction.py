@@ -29,8 +29,8 @@ _HELD_BYTES = 1 << 29
 # Points that share a bound, and points of a block.
 _NEIGHBOURS = 128
 _POINTS = 1 << 13
-# Points at which norms are taken: their largest scales a tolerance, and varies slowly.
-_NORM_POINTS = 1 << 12
+# Points at which the sizes of units that keep their sign are taken: they scale tolerances, and vary slowly.
+_SIZE_POINTS = 1 << 6
 # The bounds of a unit's values are sums whose rounding stays far below this share of their terms.
 _ROUNDING = 2.0**-40
 
@@ -55,8 +55,8 @@ class Undecided(NamedTuple):
     values: Float64[np.ndarray, "V k"]
     active: Bool[np.ndarray, " n"]
     """Whether a unit is positive; for those above: on average."""
-    norm: float
-    """The largest norm of the values of all units at a point, of some thousand points."""
+    sizes: Float64[np.ndarray, " n"]
+    """The largest size of each unit's output, of those that keep their sign at some points only."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,14 +120,11 @@ class Restriction:
         active = low > tolerance
         candidates = np.flatnonzero(~active & (high > tolerance))
         columns = np.ascontiguousarray(self.columns[:, candidates])
-        magnitudes, gram = np.abs(columns), self.columns @ self.columns.T
+        magnitudes = np.abs(columns)
         above, elsewhere = np.zeros((2, len(candidates)), dtype=bool)
-        square = 0.0
         blocks = self._blocks(t)
         for _, z in blocks:
             _find_signs(z, columns, magnitudes, tolerance[candidates], above, elsewhere)
-            spread = z[:: max(1, len(t) // _NORM_POINTS)]
-            square = max(square, float(np.einsum("vi,vi->v", spread @ gram, spread).max()))
         crossing = above & elsewhere
         columns = np.ascontiguousarray(columns[:, crossing])
         values = np.empty((len(t), columns.shape[1]))
@@ -135,7 +132,12 @@ class Restriction:
             values[place] = z @ columns
         active[candidates] = above
         active[candidates[crossing]] = values.mean(axis=0) > 0
-        return Undecided(candidates[crossing], values, active, float(np.sqrt(square)))
+        sizes = self._sizes(t[:: -(-len(t) // _SIZE_POINTS)])
+        stage = self.network.stages[len(self.kinks)]
+        units = candidates[crossing]
+        outputs = np.where(values > 0, values, stage.slopes[units] * values)
+        sizes[units] = np.abs(outputs).max(axis=0)
+        return Undecided(units, values, active, sizes)
 
     def advance(
         self,
@@ -167,6 +169,16 @@ class Restriction:
         rows = np.ascontiguousarray(self.columns[:, units].T)
         kinks = Kinks(units, np.where(active[units], -1.0, 1.0), rows, reach)
         return Restriction(self.network, columns, (*self.kinks, kinks), (*self.slopes, slopes))
+
+    def _sizes(self, t: Float64[np.ndarray, "v 2"]) -> Float64[np.ndarray, " n"]:
+        """The largest sizes of the next stage's outputs at points."""
+        stage, z = self.network.stages[len(self.kinks)], self.coordinates(t)
+        sizes = np.empty(stage.n_units)
+        step = max(1, _BLOCK_BYTES // (8 * len(t)))
+        for a in range(0, len(sizes), step):
+            y = z @ self.columns[:, a : a + step]
+            sizes[a : a + step] = np.abs(np.where(y > 0, y, stage.slopes[a : a + step] * y)).max(axis=0)
+        return sizes
 
     def _bounds(self, t: Float64[np.ndarray, "V 2"]) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
         """Least and greatest values of the next stage's units that z allows in a box: rigorous, not tight."""

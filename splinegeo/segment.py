@@ -118,12 +118,12 @@ def enumerate_segment(
         raise DegenerateSliceError("both ends of the segment are the same point: choose two different inputs")
     pieces = _Pieces(np.array([0.0, 1.0]), np.full((2, 2), -1, dtype=np.int64), ())
     values = (network.stages[0].affine if network.stages else network.output)(x)
-    reach, noise = float(np.linalg.norm(x, axis=1).max()), 0.0
+    sizes, noise = np.abs(x).max(axis=0), np.zeros(x.shape[1])
     for index, stage in enumerate(network.stages):
-        tolerance, noise = unit_tolerance(stage, reach, noise)
+        tolerance, noise = unit_tolerance(stage, sizes, noise)
         pieces, values = _cut(pieces, values, stage, tolerance)
         h = stage.activate(values)
-        reach = float(np.linalg.norm(h, axis=1).max())
+        sizes = np.abs(h).max(axis=0)
         last = index + 1 == len(network.stages)
         values = (network.output if last else network.stages[index + 1].affine)(h)
         for group in network.groups:

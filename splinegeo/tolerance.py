@@ -6,19 +6,23 @@ import numpy as np
 from jaxtyping import Float64
 
 if TYPE_CHECKING:
-    from splinegeo.stages import Stage
+    from splinegeo.partition import Partition
+    from splinegeo.stages import Network, Stage
 
-# The one tolerance, relative. A unit's sign at a point is 0 iff |z| <= TOLERANCE (|W_j| max|h| + |b_j|): 2^10 times the
-# rounding of a product of that size, so that values that are zero in exact arithmetic are found zero, yet far below
-# what float32 weights resolve.
+# The one tolerance, relative. A unit's sign at a point is 0 iff |z| <= TOLERANCE (sum_i |W_ji| max|h_i| + |b_j|): 2^10
+# times the rounding of a product of that size, so that values that are zero in exact arithmetic are found zero, yet far
+# below what float32 weights resolve.
 TOLERANCE = 2.0**-42
 # Crossings nearer to each other than this multiple of TOLERANCE and the domain's diameter share one vertex.
 CLOSENESS = 4.0
 # Coordinates far from the slice's origin round to more than that: never below this share of the largest of them.
 _COORDINATES = 2.0**-50
-# Where a stage's outputs cancel, its scale says nothing of their rounding errors, which are those of the values that
-# cancelled: the next stage's scale is never below this share of the scale that its inputs were computed at, spread over
-# the inputs.
+# Vertices at which the sizes of a network's values are taken, or fewer where they would take more bytes.
+_SIZE_POINTS = 4096
+_SIZE_BYTES = 1 << 28
+# Where a stage's outputs cancel, their sizes say nothing of their rounding errors, which are those of the values that
+# cancelled: an output counts as no smaller than this share of the scale that it was computed at. Roundings of different
+# outputs are independent, and add as squares.
 _INHERITED = 2.0**-3
 
 
@@ -28,15 +32,36 @@ def merging_distance(domain: Float64[np.ndarray, "k 2"]) -> float:
     return max(CLOSENESS * TOLERANCE * diameter, _COORDINATES * float(np.abs(domain).max()))
 
 
-def unit_tolerance(stage: "Stage", reach: float, noise: float) -> tuple[Float64[np.ndarray, " n"], float]:
-    """Tolerance of each coordinate of a stage (infinite for carried ones), and the norm of its outputs' noise.
+def unit_tolerance(
+    stage: "Stage", sizes: Float64[np.ndarray, " m"], noise: Float64[np.ndarray, " m"]
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Tolerance of each coordinate of a stage (infinite for carried ones), and the noise of its outputs.
 
-    `reach` bounds the norm of the stage's inputs; `noise` is the norm of the values whose rounding errors they carry.
+    `sizes` bound each of the stage's inputs; `noise` are the sizes of the values whose rounding errors they carry.
     """
-    norms = stage.affine.row_norms()
-    scale = norms * reach + np.abs(stage.affine.bias)
-    inherited = norms * noise
-    steepest = max(1.0, float(np.abs(stage.slopes).max(initial=0.0)))
-    spread = np.linalg.norm(_INHERITED * scale + inherited) / np.sqrt(max(1, len(norms)))
+    scale = stage.affine.bounds(sizes) + np.abs(stage.affine.bias)
+    inherited = stage.affine.spreads(noise)
+    steepest = np.maximum(1.0, np.abs(stage.slopes))
     tolerance = np.where(stage.carried, np.inf, TOLERANCE * (scale + inherited))
-    return tolerance, steepest * float(spread)
+    return tolerance, steepest * (_INHERITED * scale + inherited)
+
+
+def stage_tolerances(network: "Network", inputs: Float64[np.ndarray, "n d"]) -> list[Float64[np.ndarray, " units"]]:
+    """Tolerances of all stages, with the sizes of their inputs taken at some flattened inputs of the network."""
+    tolerances = []
+    h, noise = inputs, np.zeros(inputs.shape[1])
+    for stage in network.stages:
+        tolerance, noise = unit_tolerance(stage, np.abs(h).max(axis=0), noise)
+        tolerances.append(tolerance)
+        h = stage.activate(stage.affine(h))
+    return tolerances
+
+
+def partition_tolerances(partition: "Partition") -> list[Float64[np.ndarray, " units"]]:
+    """Tolerances of all stages, with sizes taken at the domain's corners and at some thousand vertices."""
+    network, plane = partition.network, partition.plane
+    widest = max([network.n_inputs, *(stage.n_units for stage in network.stages)])
+    n_points = max(1, min(_SIZE_POINTS, _SIZE_BYTES // (32 * widest)))
+    spread = np.linspace(0, len(partition.vertices) - 1, n_points).astype(np.int64)
+    points = np.concatenate([partition.domain, partition.vertices[np.unique(spread)]])
+    return stage_tolerances(network, plane.origin + points @ plane.basis)

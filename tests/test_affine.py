@@ -41,7 +41,10 @@ def test_a_matrix() -> None:
     np.testing.assert_allclose(affine(h), np.einsum("nm,abm->abn", weight, h) + bias, rtol=1e-14)
     np.testing.assert_allclose(affine.linear(h), np.einsum("nm,abm->abn", weight, h), rtol=1e-14)
     np.testing.assert_allclose(affine.transpose(g), np.einsum("nm,abn->abm", weight, g), rtol=1e-14)
-    np.testing.assert_allclose(affine.row_norms(), np.sqrt((weight**2).sum(axis=1)), rtol=1e-14)
+    sizes = generator.uniform(0, 3, 3)
+    signs = np.where(weight > 0, 1.0, -1.0)  # the inputs of these sizes whose terms all add up
+    np.testing.assert_allclose(affine.bounds(sizes), np.diag(affine.linear(signs * sizes)), rtol=1e-14)
+    np.testing.assert_allclose(affine.spreads(sizes), np.sqrt(((weight * sizes) ** 2).sum(axis=1)), rtol=1e-14)
     assert affine.columns is not None
     np.testing.assert_array_equal(affine.columns, weight.T)
     assert affine.columns.flags.c_contiguous
@@ -104,6 +107,9 @@ def test_probed_row_norms() -> None:
     ratio = probed[exact > 0] / exact[exact > 0]
     assert 0.5 < ratio.min() < 1 < ratio.max() < 2
     np.testing.assert_array_equal(TorchAffine(operator.function, 6, 20_006).row_norms(), probed)
+    sizes = generator.uniform(0, 3, 6)
+    assert (2 * operator.bounds(sizes) >= Affine(weight.numpy(), np.zeros(20_000)).bounds(sizes)).all()
+    np.testing.assert_allclose(operator.spreads(np.full(6, 3.0)), 3 * probed, rtol=1e-14)
 
 
 @pytest.mark.parametrize("shape", [(M + 1,), (3, M - 1), (2, 2, 1)])

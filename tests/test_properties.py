@@ -78,12 +78,12 @@ def test_regions_of_many_networks_are_those_of_the_forward_pass(recipe: Recipe) 
 
 # --- changes that mean nothing ---
 
-PLAIN = recipes(residual=False, concatenating=False, weight_scale=1.0, half_width=1.0)
+PLAIN = recipes(residual=False, weight_scale=1.0, half_width=1.0)
 
 
 def check_scaled(recipe: Recipe, layer_exponents: list[int], domain_exponent: int) -> None:
     """Multiplying by powers of two rounds nothing: the same signs, bit for bit, and the same points but for the
-    factor.
+    factor. Values of other scales that are carried past a layer change nothing there.
     """
     scaled = replace(recipe, layer_exponents=tuple(layer_exponents), domain_exponent=domain_exponent).partition()
     partition = recipe.partition()
@@ -104,6 +104,13 @@ def exponents() -> st.SearchStrategy[list[int]]:
 @given(PLAIN, exponents(), st.integers(-40, 40))
 def test_powers_of_two_change_no_bit(recipe: Recipe, layer_exponents: list[int], domain_exponent: int) -> None:
     check_scaled(recipe, layer_exponents, domain_exponent)
+
+
+def test_regions_beside_carried_values_of_another_scale() -> None:
+    """Whose tolerance once swallowed them, and the certificate's with it."""
+    recipe = Recipe(seed=0, sizes=(2, 6, 6, 6, 6, 2), concatenating=True, off_center=True, pencil=True)
+    check_scaled(recipe, [-12, -21, -33, 21, 34], 21)
+    check(replace(recipe, layer_exponents=(-12, -21, -33, 21, 34), domain_exponent=21))
 
 
 @pytest.mark.long

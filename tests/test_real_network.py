@@ -88,7 +88,7 @@ def test_edges_lie_on_the_zero_sets_that_label_them(name: str) -> None:
     for index, stage in enumerate(case.partition.network.stages):
         y = stage.affine(h)
         here = stage_of == index
-        weights = stage.affine.row_norms()[unit_of[here]]
+        weights = np.linalg.norm(stage.affine.weight, axis=1)[unit_of[here]]
         value[here] = y[here, unit_of[here]]
         scale[here] = weights * np.linalg.norm(h[here], axis=1) + np.abs(stage.affine.bias[unit_of[here]])
         h = stage.activate(y)

@@ -161,9 +161,9 @@ def test_bounds_hide_no_unit_that_changes_sign(name: str, monkeypatch: pytest.Mo
         monkeypatch.setattr("splinegeo.restriction._BLOCK_BYTES", 1 << 14)
         restriction = Restriction.start(partition.network, partition.plane)
         h = partition.plane.origin + points @ partition.plane.basis
-        reach, noise = float(np.linalg.norm(h, axis=1).max()), 0.0
+        sizes, noise = np.abs(h).max(axis=0), np.zeros(h.shape[1])
         for stage in partition.network.stages:
-            tolerance, noise = unit_tolerance(stage, reach, noise)
+            tolerance, noise = unit_tolerance(stage, sizes, noise)
             found = restriction.undecided(points, tolerance)
             y = stage.affine(h)
             above, elsewhere = (y > tolerance).any(axis=0), ~(y > tolerance).all(axis=0)
@@ -171,11 +171,14 @@ def test_bounds_hide_no_unit_that_changes_sign(name: str, monkeypatch: pytest.Mo
             np.testing.assert_allclose(found.values, y[:, found.units], rtol=0, atol=1e-12 * np.abs(y).max())
             decided = np.setdiff1d(np.flatnonzero(~stage.carried), found.units)
             np.testing.assert_array_equal(found.active[decided], above[decided])
-            np.testing.assert_allclose(found.norm, np.linalg.norm(y, axis=1).max(), rtol=1e-9)
             largest = np.where(found.active[found.units], -found.values, found.values).max(axis=0)
             restriction = restriction.advance(found.units, found.active, largest)
             h = stage.activate(y)
-            reach = float(np.linalg.norm(h, axis=1).max())
+            sizes = np.abs(h).max(axis=0)
+            scale = np.abs(y).max()
+            np.testing.assert_allclose(found.sizes[found.units], sizes[found.units], rtol=0, atol=1e-12 * scale)
+            assert (found.sizes <= sizes + 1e-12 * scale).all()
+            assert (found.sizes >= 0.5 * sizes - 1e-12 * scale).all()
 
 
 def test_blocks_of_bounded_memory_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

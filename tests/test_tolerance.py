@@ -1,9 +1,11 @@
-"""How near two crossings must be to share a vertex."""
+"""When a unit's value is zero, and how near two crossings must be to share a vertex."""
 
 import numpy as np
 import pytest
 
-from splinegeo.tolerance import CLOSENESS, TOLERANCE, merging_distance
+from splinegeo.affine import Affine
+from splinegeo.stages import Network, Stage
+from splinegeo.tolerance import CLOSENESS, TOLERANCE, merging_distance, stage_tolerances, unit_tolerance
 
 SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
@@ -16,3 +18,26 @@ def test_far_from_the_origin_it_is_above_the_rounding_of_coordinates() -> None:
     small = 1e-3 * SQUARE + 29.0
     assert merging_distance(small) > 4 * np.spacing(29.0)
     assert merging_distance(small) > merging_distance(1e-3 * SQUARE)
+
+
+def test_a_tolerance_is_that_of_the_terms_of_its_own_unit() -> None:
+    weight, bias = np.array([[1.0, 0.0], [0.0, -2.0], [3.0, 4.0], [1.0, 1.0]]), np.array([0.0, 0.0, 5.0, 0.0])
+    stage = Stage(Affine(weight, bias), np.zeros(4), np.array([False, False, False, True]))
+    sizes, noise = np.array([1e6, 1e-6]), np.array([0.0, 0.0])
+    tolerance, _ = unit_tolerance(stage, sizes, noise)
+    np.testing.assert_allclose(tolerance[:3] / TOLERANCE, [1e6, 2e-6, 3e6 + 4e-6 + 5], rtol=1e-14)
+    assert tolerance[3] == np.inf
+
+
+def test_outputs_that_cancel_keep_the_rounding_of_what_has_cancelled() -> None:
+    """y = (1 + 2^-30) x - x, then y alone: its rounding is that of x."""
+    stages = (
+        Stage(Affine(np.array([[1.0], [1.0 + 2.0**-30]]), np.zeros(2)), np.zeros(2)),
+        Stage(Affine(np.array([[-1.0, 1.0]]), np.zeros(1)), np.zeros(1)),
+        Stage(Affine(np.array([[1.0]]), np.zeros(1)), np.zeros(1)),
+    )
+    network = Network(stages, Affine(np.eye(1), np.zeros(1)))
+    first, second, third = stage_tolerances(network, np.array([[0.5], [1.0]]))
+    assert first[0] == pytest.approx(TOLERANCE)
+    assert 2 * TOLERANCE < second[0] < 3 * TOLERANCE
+    assert 0.1 * second[0] < third[0] < second[0]
