@@ -4,7 +4,8 @@ Inside a convex face each crossing unit is one chord between two corners of the 
 before). Splitting along a chord turns the chord into an edge: the units with opposite signs at its two ends cross it,
 in the order of their crossings, and every new vertex takes its signs from that order. So no sign is ever decided by
 the position of an interior vertex, and each part is again a convex face whose crossing units are chords. The recursion
-ends because each part lies on one side of its chord.
+ends because each part lies on one side of its chord. In that on the positive side the chord's unit counts as positive
+even where the part is too narrow for a corner to show it, so that patterns differ across every chord.
 """
 
 from typing import NamedTuple
@@ -94,7 +95,7 @@ def _split_face(
 ):
     units = crossings.units[crossings.start[f] : crossings.start[f + 1]]
     words = (units.shape[0] + WORD - 1) // WORD
-    above, below = loop.above, loop.below
+    above, below, chosen = loop.above, loop.below, loop.chosen
     corner, positive, negative = loop.corner, loop.positive, loop.negative
     stack, ids, points = loop.stack, loop.vertex, loop.point
     new_vertices, new_edges, new_labels, birth_ends, birth_kink = (
@@ -110,13 +111,15 @@ def _split_face(
     for i in range(m):
         corner[i] = i
     stack[0] = 0
+    for w in range(words):
+        chosen[0, w] = 0
     depth = 1
     top = m
     while depth:
         depth -= 1
         begin = stack[depth]
         for w in range(words):
-            above[w] = 0
+            above[w] = chosen[depth, w]
             below[w] = 0
             for i in range(begin, top):
                 above[w] |= positive[corner[i], w]
@@ -158,6 +161,9 @@ def _split_face(
         middle, top = _split_loop(loop, begin, top, falls, rises, n_local, n_new, edge)
         stack[depth] = begin
         stack[depth + 1] = middle
+        for w in range(words):
+            chosen[depth + 1, w] = chosen[depth, w]
+        chosen[depth + 1, unit >> 6] |= single_bit(unit & 63)
         depth += 2
         n_local += n_new
         vertex += n_new

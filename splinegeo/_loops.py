@@ -24,6 +24,7 @@ class Loop(NamedTuple):
     spare_corner: np.ndarray
     spare_side: np.ndarray
     stack: np.ndarray  # (n,) start of each stacked loop
+    chosen: np.ndarray  # (n, words) units on whose positive side each stacked loop is, as they have cut it
     chord: np.ndarray  # (k,) units that cross the current chord
     parameter: np.ndarray  # (k,)
     above: np.ndarray  # (words,) units positive somewhere in the current part
@@ -45,6 +46,7 @@ def _new_loop(max_vertices, max_corners, max_units):
         np.empty(max_corners, np.int32),
         np.empty(max_corners, np.int32),
         np.empty(max_corners + 1, np.int64),
+        np.empty((max_corners + 1, words), np.uint64),
         np.empty(max_units, np.int64),
         np.empty(max_units, np.float64),
         np.empty(words, np.uint64),

@@ -141,14 +141,18 @@ def count_turns(
 def deepest_dents(
     vertices: np.ndarray, offsets: np.ndarray, corners: np.ndarray, begin: int, end: int, dents: np.ndarray
 ) -> None:
-    """How far the deepest corner of each face begin..end dents it: 0 for a convex face, counter-clockwise."""
+    """How far the deepest corner of each face begin..end dents it: 0 for a convex face, counter-clockwise.
+
+    As far as one corner of three in a row would have to move for them not to turn clockwise: between neighbours that
+    are as near as rounding, the distance of a corner from the line through them would say nothing.
+    """
     for f in range(begin, end):
         first, last = offsets[f], offsets[f + 1]
         deepest = 0.0
         for k in range(first, last):
             previous = corners[k - 1 if k > first else last - 1]
             following = corners[k + 1 if k + 1 < last else first]
-            deepest = max(deepest, -_height(vertices[previous], vertices[corners[k]], vertices[following]))
+            deepest = max(deepest, -_least_altitude(vertices[previous], vertices[corners[k]], vertices[following]))
         dents[f] = deepest
 
 
@@ -158,3 +162,12 @@ def _height(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     run = np.hypot(c[0] - a[0], c[1] - a[1])
     doubled = (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
     return doubled / run if run > 0.0 else np.hypot(b[0] - a[0], b[1] - a[1])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _least_altitude(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    """Least altitude of a triangle; positive if a, b, c turn counter-clockwise."""
+    doubled = (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
+    longest = max(np.hypot(b[0] - a[0], b[1] - a[1]), np.hypot(c[0] - b[0], c[1] - b[1]))
+    longest = max(longest, np.hypot(c[0] - a[0], c[1] - a[1]))
+    return doubled / longest if longest > 0.0 else 0.0

@@ -33,7 +33,8 @@ class Certificate:
     least_area: float
     """Area of the smallest region, in shares of the domain's; negative if it is clockwise."""
     largest_dent: float
-    """How far the deepest corner dents its region, in shares of the domain's diameter: 0 if all are convex."""
+    """How far a corner would have to move for the deepest one not to dent its region, in shares of the domain's
+    diameter: 0 if all are convex."""
     euler_characteristic: int
     """Vertices - edges + regions."""
     expected_characteristic: int

@@ -61,6 +61,12 @@ ONCE_WRONG = {
         seed=577, sizes=(2, 19, 4, 1, 1), pencil=True,
         flaws=(("dead", 3, 5, 5, 1e-9), ("turned", 1, 20, 18, 1e-9)),
     ),
+    "a face on a unit's positive side, too narrow for a corner to show it": Recipe(
+        seed=226, sizes=(3, 7, 2, 1), slope=-1.0, pencil=True, flaws=(("turned", 2, 9, 21, 1e-11),),
+    ),
+    "a corner far from the line through two neighbours as near as rounding": Recipe(
+        seed=888, sizes=(2, 21, 1), off_center=True, flaws=(("turned", 2, 21, 8, 1e-7),),
+    ),
 }  # fmt: skip
 
 
