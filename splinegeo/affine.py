@@ -96,7 +96,7 @@ class Affine:
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """Root sums of squares of W's entries times the noise."""
-        return np.linalg.norm(self.weight * noise, axis=1)
+        return np.sqrt(np.square(self.weight) @ np.square(noise))
 
     def after(self, inner: "Affine") -> "Affine":
         """The composition: first `inner`, then this map."""
