@@ -1,11 +1,13 @@
 """Compiled loops over chunks of equal weight, on a pool of threads (the kernels release the interpreter's lock)."""
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int64
@@ -57,18 +59,32 @@ def chunk_bounds(start: Int[np.ndarray, "n+1"], threads: int) -> list[tuple[int,
 def run_chunks(
     function: Callable[[int, int], object], bounds: Iterable[tuple[int, int]], threads: int, watch: Watch | None = None
 ) -> list:
-    """Results of `function(begin, end)` for each chunk, in order; errors of a chunk are raised here."""
+    """Results of `function(begin, end)` for each chunk, in order; errors of a chunk are raised here.
 
-    def run(chunk: tuple[int, int]) -> object:
-        result = function(*chunk)
-        if watch is not None:
-            watch.advance(chunk[1] - chunk[0])
-        return result
-
+    The calling thread works, too, and chunks are handed out as threads become free.
+    """
     bounds = list(bounds)
-    if threads == 1 or len(bounds) <= 1:
-        return [run(chunk) for chunk in bounds]
-    return list(_pool(threads).map(run, bounds))
+    results: list = [None] * len(bounds)
+    left = iter(range(len(bounds)))  # shared: each thread takes the next one, which the interpreter's lock makes safe
+
+    def work() -> None:
+        for i in left:
+            begin, end = bounds[i]
+            results[i] = function(begin, end)
+            if watch is not None:
+                watch.advance(end - begin)
+
+    others = [_pool(threads).submit(work) for _ in range(min(threads, len(bounds)) - 1)]
+    try:
+        work()
+    finally:
+        for _ in left:  # after an error there is nothing more to do
+            pass
+        wait([other for other in others if not other.cancel()])
+    for other in others:
+        if not other.cancelled():
+            other.result()
+    return results
 
 
 @cache
@@ -81,11 +97,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def one_blas_thread() -> AbstractContextManager:
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Matrix products on the calling thread alone, as chunks already fill the processors: two pools would wait for each
-    other.
+    other, and BLAS's idle threads keep a processor busy for a while after each product that they have shared.
+
+    The limit is the process's: it ends when the last of those who asked for it has ended.
     """
-    return _libraries().limit(limits=1, user_api="blas")
+    with _limit_lock:
+        _limits.append(_libraries().limit(limits=1, user_api="blas") if not _limits else _limits[0])
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            limiter = _limits.pop()
+            if not _limits:
+                limiter.restore_original_limits()
+
+
+_limits: list[Any] = []
+_limit_lock = threading.Lock()
 
 
 @cache

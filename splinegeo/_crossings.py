@@ -55,14 +55,39 @@ def interpolate_rows(rows, births, n_older, columns, begin, end):
         _interpolate_row(rows, n_older + i, births.ends[i, 0], births.ends[i, 1], births, i, columns)
 
 
+@kernel
+def independent_births(births, first_inside, wanted, starts):
+    """Where ranges of about `wanted` births inside faces start, the last first, such that no range builds on another's
+    rows; returns their number. `first_inside` is the first vertex born inside a face.
+    """
+    first = births.n_on_edges
+    n = 0
+    lowest = last = births.ends.shape[0]  # lowest: the first birth that this one or a later one builds on
+    for i in range(last - 1, first - 1, -1):
+        for k in range(2):
+            if births.ends[i, k] >= first_inside:
+                lowest = min(lowest, births.ends[i, k] - first_inside + first)
+        if lowest >= i and last - i >= wanted:
+            starts[n] = i
+            n += 1
+            last = i
+    return n
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _interpolate_row(rows, r, u, w, births, i, columns):
     s = births.parameter[i]
     n_units = rows.shape[1]
-    for j in range(n_units):
-        rows[r, j] = (1.0 - s) * rows[u, j] + s * rows[w, j]
     start = births.kink_start[i]
-    for k in range(start, start + births.kink_count[i]):
+    end = start + births.kink_count[i]
+    if end == start:
+        for j in range(n_units):
+            rows[r, j] = (1.0 - s) * rows[u, j] + s * rows[w, j]
+        return
+    first, first_unit = births.kink[start], births.kink_unit[start]
+    for j in range(n_units):
+        rows[r, j] = (1.0 - s) * rows[u, j] + s * rows[w, j] + first * columns[first_unit, j]
+    for k in range(start + 1, end):
         kink = births.kink[k]
         unit = births.kink_unit[k]
         for j in range(n_units):

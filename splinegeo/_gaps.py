@@ -5,13 +5,14 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
+from splinegeo._chunks import chunk_bounds, run_chunks
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
 from splinegeo._kernel import kernel
 
 
 def close_gaps(
-    offspring: Offspring, births: Births, rooms: list[tuple[Room, Room]], n_older: int
+    offspring: Offspring, births: Births, rooms: list[tuple[Room, Room]], n_older: int, threads: int
 ) -> tuple[Offspring, Births]:
     """Offspring and births without gaps, numbered anew, given the room that each chunk has filled, from and to.
 
@@ -23,10 +24,19 @@ def close_gaps(
     gap = begin - begin[0] - np.vstack([np.zeros(5, np.int64), np.cumsum(end - begin, axis=0)[:-1]])
     first, last = Room(*begin[0].tolist()), Room(*(end[-1] - gap[-1]).tolist())
     if any(filled != following for (_, filled), (following, _) in pairwise(rooms)):
-        _renumber_cut_edges(offspring.edge_faces[: first.edge], begin[:, 2], gap[:, 2])
-        for chunk in range(1, len(rooms)):
-            places = (Room(*row.tolist()) for row in (begin[chunk], end[chunk], gap[chunk]))
-            _move_chunk(offspring, births, first, *places, n_older)
+        face_begin, face_gap = np.ascontiguousarray(begin[:, 2]), np.ascontiguousarray(gap[:, 2])
+        run_chunks(
+            lambda a, b: _renumber_cut_edges(offspring.edge_faces, face_begin, face_gap, a, b),
+            chunk_bounds(np.arange(first.edge + 1), threads),
+            threads,
+        )
+        places = [[Room(*row.tolist()) for row in rows] for rows in zip(begin[1:], end[1:], gap[1:], strict=True)]
+
+        def move(array: int, _: int) -> None:
+            for place in places:
+                _MOVES[array](offspring, births, first, *place, n_older)
+
+        run_chunks(move, [(i, i + 1) for i in range(len(_MOVES))], threads)
     lengths = (last.vertex, last.edge, last.edge, last.edge, last.face, last.face, last.corner, last.corner, last.face)
     closed = Offspring(*(array[:n] for array, n in zip(offspring, lengths, strict=True)))
     n_born = min(len(births.ends), last.vertex)
@@ -34,20 +44,25 @@ def close_gaps(
     return closed, births._replace(ends=ends, parameter=parameter, kink_start=start, kink_count=count)
 
 
-def _renumber_cut_edges(faces: np.ndarray, begin: np.ndarray, gap: np.ndarray) -> None:
+@kernel
+def _renumber_cut_edges(faces, begin, gap, first, last):
     """The faces of the pieces of older edges, whose two sides may be of different chunks."""
-    chunk = np.searchsorted(begin, faces, side="right") - 1
-    np.copyto(faces, np.where(faces < 0, faces, faces - gap[chunk]))
+    for edge in range(first, last):
+        for i in range(2):
+            face = faces[edge, i]
+            low, high = 0, begin.shape[0]
+            while high - low > 1:
+                middle = (low + high) >> 1
+                if begin[middle] <= face:
+                    low = middle
+                else:
+                    high = middle
+            faces[edge, i] = face - gap[low]  # the first chunk, and that of no face, -1, has no gap
 
 
 @kernel
-def _move_chunk(offspring, births, first, begin, end, gap, n_older):
-    vertices, edges, edge_labels, edge_faces = (
-        offspring.vertices, offspring.edges, offspring.edge_labels, offspring.edge_faces,
-    )  # fmt: skip
-    corners, sides, face_ends, face_parents, bits = (
-        offspring.corners, offspring.sides, offspring.face_ends, offspring.face_parents, offspring.bits,
-    )  # fmt: skip
+def _move_vertices(offspring, births, first, begin, end, gap, n_older):
+    vertices = offspring.vertices
     first_born = n_older + first.vertex
     for v in range(begin.vertex, end.vertex):
         to = v - gap.vertex
@@ -58,23 +73,43 @@ def _move_chunk(offspring, births, first, begin, end, gap, n_older):
             births.kink_count[to] = births.kink_count[v]
             for i in range(2):
                 births.ends[to, i] = _closed(births.ends[v, i], first_born, gap.vertex)
+
+
+@kernel
+def _move_edges(offspring, births, first, begin, end, gap, n_older):
+    edges, labels, faces = offspring.edges, offspring.edge_labels, offspring.edge_faces
+    first_born = n_older + first.vertex
     for e in range(begin.edge, end.edge):
         to = e - gap.edge
         for i in range(2):
             edges[to, i] = _closed(edges[e, i], first_born, gap.vertex)
-            edge_labels[to, i] = edge_labels[e, i]
-            edge_faces[to, i] = edge_faces[e, i] - gap.face
+            labels[to, i] = labels[e, i]
+            faces[to, i] = faces[e, i] - gap.face
+
+
+@kernel
+def _move_faces(offspring, births, first, begin, end, gap, n_older):
+    ends, parents, bits = offspring.face_ends, offspring.face_parents, offspring.bits
     for f in range(begin.face, end.face):
         to = f - gap.face
-        face_ends[to] = face_ends[f] - gap.corner
-        face_parents[to] = face_parents[f]
+        ends[to] = ends[f] - gap.corner
+        parents[to] = parents[f]
         for w in range(bits.shape[1]):
             bits[to, w] = bits[f, w]
+
+
+@kernel
+def _move_corners(offspring, births, first, begin, end, gap, n_older):
+    corners, sides = offspring.corners, offspring.sides
+    first_born = n_older + first.vertex
     for c in range(begin.corner, end.corner):
         to = c - gap.corner
         side = sides[c]
         corners[to] = _closed(corners[c], first_born, gap.vertex)
         sides[to] = 2 * _closed(side >> 1, first.edge, gap.edge) + (side & 1)
+
+
+_MOVES = (_move_edges, _move_corners, _move_faces, _move_vertices)
 
 
 @njit(cache=True, inline="always")

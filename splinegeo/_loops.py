@@ -8,7 +8,7 @@ from numba import njit
 from splinegeo._bits import WORD, single_bit
 from splinegeo._kernel import kernel
 
-_MEETINGS_PER_CHORD = 16
+_MEETINGS_PER_CHORD = 32
 
 
 class Loop(NamedTuple):

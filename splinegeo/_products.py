@@ -30,13 +30,21 @@ def multiply_activated(
         h = stage.activate(y)
         out[:] = affine(h)
         return np.abs(h).max(axis=0)
-    sizes = np.maximum(y.max(axis=0), 0.0)
+    sizes = np.zeros(y.shape[1])
+    _largest_outputs(y, sizes)
     on = np.flatnonzero(sizes)
     h = np.empty((len(y), len(on)))
     _relu_columns(y, on, h)
     np.matmul(h, affine.columns[on], out=out)
     out += affine.bias
     return sizes
+
+
+@kernel
+def _largest_outputs(y, sizes):
+    for r in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            sizes[j] = max(sizes[j], y[r, j])
 
 
 @kernel

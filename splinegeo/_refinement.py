@@ -97,6 +97,12 @@ class Refinement:
 
     def advance(self, limit: Limit, watch: Watch) -> "Refinement":
         """The faces after one more stage."""
+        if isinstance(self.values, Restriction):
+            return self._advanced(limit, watch)
+        with one_blas_thread():
+            return self._advanced(limit, watch)
+
+    def _advanced(self, limit: Limit, watch: Watch) -> "Refinement":
         stages = self.network.stages
         stage = stages[self.index]
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
@@ -197,10 +203,9 @@ def _next_values(
     """
     y = values.older
     following = y if spare and affine.n_outputs == y.shape[1] else np.empty((len(y), affine.n_outputs))
-    with one_blas_thread():
-        sizes = run_chunks(
-            lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]), product_tiles(len(y)), threads
-        )
+    sizes = run_chunks(
+        lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]), product_tiles(len(y)), threads
+    )
     return Values(following, cut.births, affine.columns, cut.family), np.max(sizes, axis=0)
 
 

@@ -85,7 +85,7 @@ def subdivide(
     )
     if keep_births:
         run_chunks(lambda a, b: record_edge_births(mesh.edges, cuts, units.slopes, a, b, births), edge_chunks, threads)
-    offspring, births = close_gaps(offspring, births, rooms, len(mesh.vertices))
+    offspring, births = close_gaps(offspring, births, rooms, len(mesh.vertices), threads)
     finer = Mesh(
         vertices=np.concatenate([mesh.vertices, offspring.vertices]),
         edges=offspring.edges,
@@ -117,7 +117,8 @@ def _split(
 
     Chunks of one thread follow each other without gaps.
     """
-    chunks = chunk_bounds(mesh.offsets + crossings.value_start, threads)
+    n_crossing = np.diff(crossings.start)
+    chunks = chunk_bounds(mesh.offsets + crossings.value_start + 2 * running_sum(n_crossing**2), threads)
     needs = run_chunks(
         lambda a, b: count_room(mesh.offsets, mesh.sides, crossings, cuts, generosity, a, b), chunks, threads
     )

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64, Int32, UInt64
@@ -15,6 +16,7 @@ from splinegeo._crossings import (
     fill_crossings,
     find_in_block,
     gather_rows,
+    independent_births,
     interpolate_rows,
     pack_signs,
 )
@@ -45,9 +47,14 @@ class Values:
         n_older = len(self.older)
         rows = np.empty((n_older + len(self.births.ends), self.older.shape[1]))
         run_chunks(
-            lambda a, b: np.copyto(rows[a:b], self.older[a:b]), chunk_bounds(np.arange(n_older + 1), threads), threads
+            lambda a, b: np.copyto(rows[a:b], self.older[a:b]),
+            chunk_bounds(rows.shape[1] * np.arange(n_older + 1), threads),
+            threads,
         )
-        interpolate_rows(rows, self.births, n_older, self.columns, 0, len(self.births.ends))
+        births, n_units = self.births, rows.shape[1]
+        on_edges = chunk_bounds(n_units * np.arange(births.n_on_edges + 1), threads)
+        for bounds in (on_edges, _ranges_inside_faces(births, n_older, n_units, threads)):
+            run_chunks(lambda a, b: interpolate_rows(rows, births, n_older, self.columns, a, b), bounds, threads)
         return Values(rows)
 
     def at(self, mesh: Mesh, begin: int, end: int, threads: int) -> "Values":
@@ -98,12 +105,12 @@ def _from_rows(
     negative = np.empty_like(positive)
     run_chunks(
         lambda a, b: pack_signs(rows, tolerance, a, b, positive, negative),
-        chunk_bounds(np.arange(len(rows) + 1), threads),
+        chunk_bounds(rows.shape[1] * np.arange(len(rows) + 1), threads),
         threads,
     )
     return run_chunks(
         lambda a, b: _of_faces(mesh, rows, row_of, positive, negative, tolerance, bits, counts, a, b),
-        chunk_bounds(mesh.offsets, threads),
+        chunk_bounds(positive.shape[1] * mesh.offsets, threads),
         threads,
     )
 
@@ -143,6 +150,16 @@ def _from_births(
 
     watch.start("values", mesh.n_faces)
     return run_chunks(of_block, bounds, threads, watch)
+
+
+def _ranges_inside_faces(births: Births, n_older: int, n_units: int, threads: int) -> list[tuple[int, int]]:
+    """Ranges of the births inside faces that do not build on each other, as long as chunks of so many units."""
+    first, n = births.n_on_edges, len(births.ends)
+    length = max((end - begin for begin, end in chunk_bounds(n_units * np.arange(n - first + 1), threads)), default=1)
+    starts = np.empty((n - first) // length + 1, dtype=np.int64)
+    found = independent_births(births, n_older + first, length, starts)
+    edges = [first, *starts[:found][::-1].tolist(), n]
+    return [(a, b) for a, b in pairwise(edges) if a < b]
 
 
 def _family_blocks(mesh: Mesh, parents: np.ndarray | None, corners_per_block: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from torch import nn
 from tqdm import tqdm
 
-from splinegeo._chunks import OutOfTimeError, Watch
+from splinegeo._chunks import OutOfTimeError, Watch, one_blas_thread
 from splinegeo._compilation import announce_compilation
 from splinegeo._refinement import Limit, Refinement
 from splinegeo.errors import ShapeError
@@ -56,7 +56,8 @@ def enumerate_regions(
     """
     if max_regions is not None and max_regions < 1:
         raise ValueError(f"max_regions must be at least 1, not {max_regions}")
-    refinement, polygon = _start(model, plane, domain, threads)
+    with one_blas_thread():
+        refinement, polygon = _start(model, plane, domain, threads)
     limit = Limit(max_regions)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     with tqdm(disable=not progress, unit=" faces", leave=False) as bar:
@@ -86,7 +87,8 @@ def iterate_regions(
     cover it; work arrays take about `memory` bytes at a time. Regions on either side of a block's border share its
     points to rounding. Raises as `enumerate_regions`.
     """
-    refinement, polygon = _start(model, plane, domain, threads)
+    with one_blas_thread():
+        refinement, polygon = _start(model, plane, domain, threads)
     with tqdm(disable=not progress, unit=" faces", leave=False) as bar:
         for block in _blocks(refinement, memory, Watch(bar)):
             yield block.partition(plane, polygon, complete=block.mesh.n_faces == 0 or _covers(block, polygon))

@@ -1,0 +1,97 @@
+"""Loops over chunks: order of results, errors, who works; and the limit on BLAS's threads."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from splinegeo._chunks import chunk_bounds, one_blas_thread, run_chunks
+
+
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_results_come_in_order_and_each_chunk_once(threads: int) -> None:
+    bounds = chunk_bounds(np.arange(0, 50_000_000, 1000), threads)
+    assert len(bounds) > 100
+    seen: list[tuple[int, int]] = []
+
+    def work(begin: int, end: int) -> int:
+        seen.append((begin, end))
+        time.sleep(1e-4 * (begin % 3))
+        return begin
+
+    assert run_chunks(work, bounds, threads) == [begin for begin, _ in bounds]
+    assert sorted(seen) == bounds
+
+
+def test_the_calling_thread_works_too() -> None:
+    workers = set()
+
+    def work(begin: int, end: int) -> None:
+        workers.add(threading.get_ident())
+        time.sleep(0.01)
+
+    run_chunks(work, [(i, i + 1) for i in range(20)], 2)
+    assert len(workers) == 2
+    assert threading.get_ident() in workers
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_ends_the_work(threads: int) -> None:
+    done = []
+
+    def work(begin: int, end: int) -> None:
+        if begin == 3:
+            raise ValueError("chunk 3")
+        time.sleep(0.001)
+        done.append(begin)
+
+    with pytest.raises(ValueError, match="chunk 3"):
+        run_chunks(work, [(i, i + 1) for i in range(500)], threads)
+    assert len(done) < 100
+    n = len(done)
+    time.sleep(0.02)
+    assert len(done) == n
+
+
+def test_chunks_cover_all_items_with_about_equal_weights() -> None:
+    weights = np.random.default_rng(0).integers(0, 3000, 2000)
+    start = np.concatenate([[0], np.cumsum(weights)])
+    bounds = chunk_bounds(start, 2)
+    assert [a for a, _ in bounds][1:] == [b for _, b in bounds][:-1]
+    assert (bounds[0][0], bounds[-1][1]) == (0, 2000)
+    sums = [start[b] - start[a] for a, b in bounds]
+    assert max(sums) - min(sums) <= 2 * weights.max()
+
+
+def test_blas_gets_its_threads_back_when_the_last_limit_ends() -> None:
+    before = blas_threads()
+    with one_blas_thread():
+        assert blas_threads() == {1}
+        with one_blas_thread():
+            assert blas_threads() == {1}
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+    entered, leave = threading.Barrier(3), [threading.Event(), threading.Event()]
+
+    def hold(i: int) -> None:
+        with one_blas_thread():
+            entered.wait()
+            leave[i].wait()
+
+    with ThreadPoolExecutor(2) as pool:  # the first to enter leaves first: nested limits of the library would mix
+        held = [pool.submit(hold, i) for i in range(2)]
+        entered.wait()
+        leave[0].set()
+        held[0].result()
+        assert blas_threads() == {1}
+        leave[1].set()
+        held[1].result()
+    assert blas_threads() == before
