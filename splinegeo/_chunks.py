@@ -1,17 +1,13 @@
 """Compiled loops over chunks of equal weight, on a pool of threads (the kernels release the interpreter's lock)."""
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int64
-from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 _CHUNKS_PER_THREAD = 4
@@ -95,33 +91,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 # A forked process has the pool, but not its threads.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Matrix products on the calling thread alone, as chunks already fill the processors: two pools would wait for each
-    other, and BLAS's idle threads keep a processor busy for a while after each product that they have shared.
-
-    The limit is the process's: it ends when the last of those who asked for it has ended.
-    """
-    with _limit_lock:
-        _limits.append(_libraries().limit(limits=1, user_api="blas") if not _limits else _limits[0])
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            limiter = _limits.pop()
-            if not _limits:
-                limiter.restore_original_limits()
-
-
-_limits: list[Any] = []
-_limit_lock = threading.Lock()
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def running_sum(counts: Int[np.ndarray, " n"]) -> Int64[np.ndarray, "n+1"]:

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
 from splinegeo._bits import n_words, pack, unpack
-from splinegeo._chunks import Watch, one_blas_thread, run_chunks
+from splinegeo._blas_threads import one_blas_thread
+from splinegeo._chunks import Watch, run_chunks
 from splinegeo._crossings import Crossings
 from splinegeo._joining import join_faces, joined_faces
 from splinegeo._products import multiply_activated, product_tiles

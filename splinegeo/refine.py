@@ -10,7 +10,8 @@ from jaxtyping import Float64
 from torch import nn
 from tqdm import tqdm
 
-from splinegeo._chunks import OutOfTimeError, Watch, one_blas_thread
+from splinegeo._blas_threads import one_blas_thread
+from splinegeo._chunks import OutOfTimeError, Watch
 from splinegeo._compilation import announce_compilation
 from splinegeo._refinement import Limit, Refinement
 from splinegeo.errors import ShapeError

@@ -1,18 +1,12 @@
-"""Loops over chunks: order of results, errors, who works; and the limit on BLAS's threads."""
+"""Loops over chunks: order of results, errors, who works."""
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
-from splinegeo._chunks import chunk_bounds, one_blas_thread, run_chunks
-
-
-def blas_threads() -> set[int]:
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+from splinegeo._chunks import chunk_bounds, run_chunks
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -53,8 +47,8 @@ def test_an_error_ends_the_work(threads: int) -> None:
         done.append(begin)
 
     with pytest.raises(ValueError, match="chunk 3"):
-        run_chunks(work, [(i, i + 1) for i in range(500)], threads)
-    assert len(done) < 100
+        run_chunks(work, [(i, i + 1) for i in range(5000)], threads)
+    assert len(done) < 400
     n = len(done)
     time.sleep(0.02)
     assert len(done) == n
@@ -68,30 +62,3 @@ def test_chunks_cover_all_items_with_about_equal_weights() -> None:
     assert (bounds[0][0], bounds[-1][1]) == (0, 2000)
     sums = [start[b] - start[a] for a, b in bounds]
     assert max(sums) - min(sums) <= 2 * weights.max()
-
-
-def test_blas_gets_its_threads_back_when_the_last_limit_ends() -> None:
-    before = blas_threads()
-    with one_blas_thread():
-        assert blas_threads() == {1}
-        with one_blas_thread():
-            assert blas_threads() == {1}
-        assert blas_threads() == {1}
-    assert blas_threads() == before
-
-    entered, leave = threading.Barrier(3), [threading.Event(), threading.Event()]
-
-    def hold(i: int) -> None:
-        with one_blas_thread():
-            entered.wait()
-            leave[i].wait()
-
-    with ThreadPoolExecutor(2) as pool:  # the first to enter leaves first: nested limits of the library would mix
-        held = [pool.submit(hold, i) for i in range(2)]
-        entered.wait()
-        leave[0].set()
-        held[0].result()
-        assert blas_threads() == {1}
-        leave[1].set()
-        held[1].result()
-    assert blas_threads() == before
