@@ -13,6 +13,8 @@ from jaxtyping import Float64, Int64
 from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
 from splinegeo._sibling_cells import greatest_siblings
 from splinegeo.prefix_maps import StageBlock, face_count, walk_stages
+from splinegeo.restricted_prefixes import PrefixSum
+from splinegeo.restriction import has_operators
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -84,18 +86,25 @@ class LayerDiagram:
 def layer_diagrams(
     partition: "Partition", visit: Callable[[StageBlock], None] | None = None
 ) -> tuple[LayerDiagram, ...]:
-    """The power diagrams of all layers, in the order of the layers, from one walk over the stages in bounded memory.
+    """The power diagrams of all layers, in the order of the layers, in bounded memory: from one walk over the stages,
+    or from the restriction of a convolutional network.
 
-    `visit` is called for each block of the walk: what else is wanted of the blocks costs no second walk then.
+    `visit` asks for the walk, and is called for each of its blocks: what else is wanted of them costs no second walk.
     """
     layers = layer_stages(partition)
-    last_stages = {stages[-1] for stages in layers}
-    sums = {stage: np.empty((face_count(partition, stage + 1), 3)) for stage in last_stages}
-    for block in walk_stages(partition):
-        if block.stage in sums:
-            sums[block.stage][block.faces] = block.outputs.sum(axis=2)
-        if visit is not None:
-            visit(block)
+    n_faces = {stages[-1]: face_count(partition, stages[-1] + 1) for stages in layers}
+    if visit is None and has_operators(partition.network):
+        sums = {
+            stage: PrefixSum.after(partition.restriction, stage).slice_maps(partition, np.arange(n))
+            for stage, n in n_faces.items()
+        }
+    else:
+        sums = {stage: np.empty((n, 3)) for stage, n in n_faces.items()}
+        for block in walk_stages(partition):
+            if block.stage in sums:
+                sums[block.stage][block.faces] = block.outputs.sum(axis=2)
+            if visit is not None:
+                visit(block)
     return tuple(
         LayerDiagram(
             plane=partition.plane,

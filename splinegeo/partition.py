@@ -171,8 +171,7 @@ class Partition:
     @cached_property
     def slice_maps(self) -> Float[np.ndarray, "R C 3"]:
         """Each region's map on the slice: f(x(t)) = slice_maps[r, :, :2] @ t + slice_maps[r, :, 2]."""
-        maps = restricted_slice_maps(self) if has_operators(self.network) else region_maps.slice_maps(self)
-        return maps.astype(self.dtype, copy=False)
+        return restricted_slice_maps(self) if has_operators(self.network) else region_maps.slice_maps(self)
 
     @cached_property
     def restriction(self) -> Restriction:

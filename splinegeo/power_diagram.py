@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from splinegeo.prefix_maps import affine_before, face_count, pull_back, rows_per_stream
 from splinegeo.region_maps import first_affine, isometry, unit_slopes
-from splinegeo.restricted_maps import restricted_sums
+from splinegeo.restricted_prefixes import PrefixSum, summed_centroids, summed_radii
 from splinegeo.restriction import has_operators
 
 if TYPE_CHECKING:
@@ -28,16 +28,11 @@ def region_centroids(
     partition: "Partition", regions: Int64[np.ndarray, " n"] | None = None
 ) -> Float64[np.ndarray, "n d"]:
     """Centroid μ = Aᵀ1 of each region in input space, flattened."""
-    if has_operators(partition.network):
-        return restricted_sums(partition, regions)[0]
     return preactivation_centroids(partition, len(partition.network.stages), regions)
 
 
 def region_radii(partition: "Partition", regions: Int64[np.ndarray, " n"] | None = None) -> Float64[np.ndarray, " n"]:
     """Radius τ = ‖μ‖² + 2⟨1, B⟩ of each region; ‖μ‖² for a bias-free network."""
-    if has_operators(partition.network):
-        centroids, constants = restricted_sums(partition, regions)
-        return np.einsum("nd,nd->n", centroids, centroids) + 2 * constants
     return preactivation_radii(partition, len(partition.network.stages), regions)
 
 
@@ -54,6 +49,8 @@ def preactivation_centroids(
     Raises `IndexError` for a stage or a face that does not exist.
     """
     chosen = _check_faces(partition, stage, stage, faces)
+    if has_operators(partition.network):
+        return summed_centroids(partition, PrefixSum.before(partition.restriction, stage), chosen)
     return _centroids(partition, len(chosen), _preactivation_rows(partition, stage, chosen))
 
 
@@ -62,6 +59,8 @@ def preactivation_radii(
 ) -> Float64[np.ndarray, " n"]:
     """Radii ‖μ‖² + 2⟨1, W B + b⟩ of the values before a stage's nonlinearity; see `preactivation_centroids`."""
     chosen = _check_faces(partition, stage, stage, faces)
+    if has_operators(partition.network):
+        return summed_radii(partition, PrefixSum.before(partition.restriction, stage), chosen)
     return _radii(partition, len(chosen), _preactivation_rows(partition, stage, chosen))
 
 
@@ -79,12 +78,16 @@ def prefix_centroids(partition: "Partition", stage: int, faces: ArrayLike | None
     Raises `IndexError` for a stage or a face that does not exist.
     """
     chosen = _check_faces(partition, stage, stage + 1, faces)
+    if has_operators(partition.network):
+        return summed_centroids(partition, PrefixSum.after(partition.restriction, stage), chosen)
     return _centroids(partition, len(chosen), _prefix_rows(partition, stage, chosen))
 
 
 def prefix_radii(partition: "Partition", stage: int, faces: ArrayLike | None = None) -> Float64[np.ndarray, " n"]:
     """Radii τ = ‖μ‖² + 2⟨1, Q (W B + b)⟩ of the map of the stages 0..stage; see `prefix_centroids`."""
     chosen = _check_faces(partition, stage, stage + 1, faces)
+    if has_operators(partition.network):
+        return summed_radii(partition, PrefixSum.after(partition.restriction, stage), chosen)
     return _radii(partition, len(chosen), _prefix_rows(partition, stage, chosen))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from splinegeo._bits import unpack
 
@@ -28,14 +28,14 @@ def unit_slopes(
     return np.where(active, 1.0, slopes)
 
 
-def slice_maps(partition: "Partition") -> Float64[np.ndarray, "R C 3"]:
-    """Maps of all regions on the slice: f(x(t)) = M[:, :2] t + M[:, 2].
+def slice_maps(partition: "Partition") -> Float[np.ndarray, "R C 3"]:
+    """Maps of all regions on the slice: f(x(t)) = M[:, :2] t + M[:, 2], in the partition's type.
 
     Each stage's maps are computed once for the faces that this stage cuts, not once for each region: siblings share
     them.
     """
     network, plane = partition.network, partition.plane
-    maps = np.empty((partition.n_regions, network.n_outputs, 3))
+    maps = np.empty((partition.n_regions, network.n_outputs, 3), dtype=partition.dtype)
     root = first_affine(network).linear(np.vstack([plane.basis, plane.origin]))
     root[2] += first_affine(network).bias
     for begin, end, block in _descend(partition, 0, 0, 1, root[None]):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from splinegeo.region_maps import affine_before
 
@@ -44,26 +44,12 @@ class BaseRows:
         return cls(outputs, output_constants, np.concatenate(rows), np.concatenate(constants))
 
 
-def restricted_slice_maps(partition: "Partition") -> Float64[np.ndarray, "R C 3"]:
-    """Maps of all regions on the slice, f(x(t)) = M[:, :2] t + M[:, 2]."""
-    maps = np.empty((partition.n_regions, partition.network.n_outputs, 3))
+def restricted_slice_maps(partition: "Partition") -> Float[np.ndarray, "R C 3"]:
+    """Maps of all regions on the slice, f(x(t)) = M[:, :2] t + M[:, 2], in the partition's type."""
+    maps = np.empty((partition.n_regions, partition.network.n_outputs, 3), dtype=partition.dtype)
     for place, weights in stream_weights(partition, np.eye(partition.network.n_outputs)):
         maps[place] = weights[..., :3]
     return maps
-
-
-def restricted_sums(
-    partition: "Partition", regions: Int64[np.ndarray, " n"] | None = None
-) -> tuple[Float64[np.ndarray, "n d"], Float64[np.ndarray, " n"]]:
-    """Aᵀ1 and ⟨1, B⟩ of the regions (default: all)."""
-    base = partition.base_rows
-    n = partition.n_regions if regions is None else len(regions)
-    rows, constants = np.empty((n, partition.network.n_inputs)), np.empty(n)
-    for place, weights in stream_weights(partition, np.ones((1, partition.network.n_outputs)), regions):
-        of_kinks = weights[:, 0, 3:]
-        rows[place] = base.outputs.sum(axis=0) + of_kinks @ base.kinks
-        constants[place] = base.output_constants.sum() + of_kinks @ base.kink_constants
-    return rows, constants
 
 
 def reduced_operators(partition: "Partition") -> Iterator[tuple[slice, Float64[np.ndarray, "m C k"]]]:
@@ -77,32 +63,45 @@ def reduced_operators(partition: "Partition") -> Iterator[tuple[slice, Float64[n
 
 
 def stream_weights(
-    partition: "Partition", readout: Float64[np.ndarray, "k C"], regions: Int64[np.ndarray, " n"] | None = None
+    partition: "Partition", readout: Float64[np.ndarray, "k C"]
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "m k 3+K"]]]:
     """Each region's readout · f as weights of (t₁, t₂, 1) and of the values that the kinks' units have under the base's
-    map; stream by stream, with the range within `regions`.
+    map; stream by stream, with the range of regions.
     """
-    restriction = partition.restriction
-    top = readout @ restriction.columns.T
-    regions = np.arange(partition.n_regions) if regions is None else np.asarray(regions)
-    step = max(1, _STREAM_BYTES // (8 * 2 * top.size))
-    for a in range(0, len(regions), step):
-        chosen = regions[a : a + step]
+    top = readout @ partition.restriction.columns.T
+    yield from combine_kinks(partition, top, len(partition.network.stages), np.arange(partition.n_regions))
+
+
+def combine_kinks(
+    partition: "Partition",
+    top: Float64[np.ndarray, "k 3+K"],
+    n_stages: int,
+    faces: Int64[np.ndarray, " n"],
+    n_more: int = 0,
+) -> Iterator[tuple[slice, Float64[np.ndarray, "m k 3+K"]]]:
+    """What functions of (t₁, t₂, 1, κ) with the kinks of the first stages, the rows of `top`, are on faces after these
+    stages: weights of (t₁, t₂, 1) and of the values that the kinks' units have under the base's map.
+
+    Yields the range within `faces` and the weights, stream by stream; `n_more` numbers a face are wanted besides.
+    """
+    step = max(1, _STREAM_BYTES // (8 * (2 * top.size + n_more)))
+    for a in range(0, len(faces), step):
+        chosen = faces[a : a + step]
         weights = np.repeat(top[None], len(chosen), axis=0)
         end = weights.shape[2]
-        for stage in range(len(restriction.kinks) - 1, -1, -1):
-            kinks = restriction.kinks[stage]
+        for stage in range(n_stages - 1, -1, -1):
+            kinks = partition.restriction.kinks[stage]
             begin = end - len(kinks.units)
             weights[..., begin:end] *= _sides(partition, stage, chosen)[:, None, :]
             weights[..., :begin] += weights[..., begin:end] @ kinks.rows
-            end = begin
-        yield slice(a, a + len(chosen)), weights
+            chosen, end = partition.parents[stage][chosen], begin
+        yield slice(a, min(a + step, len(faces))), weights
 
 
-def _sides(partition: "Partition", stage: int, regions: Int64[np.ndarray, " m"]) -> Float64[np.ndarray, "m k"]:
-    """What each region makes of the kinks of a stage, as multiples of their units' values: 0 on the base's side."""
+def _sides(partition: "Partition", stage: int, faces: Int64[np.ndarray, " m"]) -> Float64[np.ndarray, "m k"]:
+    """What faces after a stage make of its kinks, as multiples of their units' values: 0 on the base's side."""
     kinks = partition.restriction.kinks[stage]
-    words = partition.bits[stage][partition.ancestors[stage][regions]][:, kinks.units >> 6]
+    words = partition.bits[stage][faces][:, kinks.units >> 6]
     active = (words >> (kinks.units & 63).astype(np.uint64)) & np.uint64(1)
     return np.where((active == 1) == (kinks.signs > 0), kinks.signs, 0.0)
 

@@ -1,5 +1,6 @@
 """The restriction of a network to a domain, by which operators are enumerated: against the engine of matrices."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -13,7 +14,9 @@ from torch import nn
 import splinegeo as sg
 from splinegeo import reading
 from splinegeo.affine import Affine, AffineMap, TorchAffine
+from splinegeo.layer_diagram import layer_diagrams
 from splinegeo.network import Network, read_network
+from splinegeo.power_diagram import preactivation_centroids, preactivation_radii, prefix_centroids, prefix_radii
 from splinegeo.restriction import Restriction, has_operators
 from splinegeo.tolerance import unit_tolerance
 
@@ -221,3 +224,83 @@ def test_blocks_of_regions_cover_the_domain() -> None:
         expected = operators(plane.lift(t).reshape(len(t), -1))
         found = np.einsum("rci,ri->rc", block.slice_maps[..., :2], t) + block.slice_maps[..., 2]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def same_faces(one: sg.Partition, other: sg.Partition, stage: int) -> np.ndarray:
+    """The face of `other` after a stage that holds the regions of each face of `one`."""
+    of_other = np.full(len(one.parents[stage]), -1, dtype=np.int64)
+    of_other[one.ancestors[stage]] = other.ancestors[stage][same_regions(one, other)]
+    assert (of_other >= 0).all()
+    return of_other
+
+
+@every_network
+def test_centroids_and_radii_of_every_prefix_are_those_of_matrices(name: str) -> None:
+    by_matrices, by_operators = partitions(name)
+    # Between the rounds of a max pooling the values depend on comparisons that no winner took part in.
+    rounds = {stage for group in by_matrices.network.groups for stage in group[:-1]}
+    for stage in range(len(by_matrices.network.stages)):
+        of_faces = []
+        if stage not in rounds:
+            faces = same_faces(by_matrices, by_operators, stage)
+            of_faces += [(prefix_centroids, faces), (prefix_radii, faces)]
+        if stage - 1 not in rounds:
+            faces = same_faces(by_matrices, by_operators, stage - 1) if stage else np.zeros(1, dtype=np.int64)
+            of_faces += [(preactivation_centroids, faces), (preactivation_radii, faces)]
+        for quantity, faces in of_faces:
+            expected = quantity(by_matrices, stage)
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(quantity(by_operators, stage, faces), expected, rtol=0, atol=1e-11 * scale)
+    chosen = np.array([3, 0, 3])
+    last = len(by_matrices.network.stages)
+    np.testing.assert_array_equal(preactivation_radii(by_operators, last, chosen), by_operators.radii(chosen))
+    with pytest.raises(IndexError, match="stage 0 does not exist|faces must lie in"):
+        prefix_radii(by_operators, 0, [10**6])
+
+
+@every_network
+def test_power_diagrams_of_layers_are_those_of_a_walk_over_the_stages(name: str) -> None:
+    """The walk gives each face the maps of all its units, one pass a face."""
+    partition = partitions(name)[1]
+    for restricted, walked in zip(layer_diagrams(partition), layer_diagrams(partition, lambda _: None), strict=True):
+        assert restricted.stages == walked.stages
+        scale = np.abs(walked.slice_maps).max()
+        np.testing.assert_allclose(restricted.slice_maps, walked.slice_maps, rtol=0, atol=1e-11 * scale)
+        np.testing.assert_array_equal(restricted.parents, walked.parents)
+
+
+@every_network
+def test_prefixes_in_small_streams_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = partitions(name)[1]
+    last = len(partition.network.stages) - 1
+    quantities: tuple[Callable[[], np.ndarray], ...] = (
+        lambda: prefix_centroids(partition, last),
+        lambda: prefix_radii(partition, last),
+        lambda: layer_diagrams(partition)[-1].slice_maps,
+    )
+    expected = [quantity() for quantity in quantities]
+    monkeypatch.setattr("splinegeo.restricted_maps._STREAM_BYTES", 1 << 13)
+    for quantity, wanted in zip(quantities, expected, strict=True):
+        np.testing.assert_allclose(quantity(), wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
+
+
+@every_network
+def test_maps_in_float32_are_rounded_once(name: str) -> None:
+    for exact in partitions(name):
+        single = exact.astype(np.float32)
+        assert single.slice_maps.dtype == np.float32
+        np.testing.assert_array_equal(single.slice_maps, exact.slice_maps.astype(np.float32))
+
+
+def test_maps_in_float32_hold_no_float64_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splinegeo.restricted_maps._STREAM_BYTES", 1 << 13)
+    monkeypatch.setattr("splinegeo.region_maps._STREAM_BYTES", 1 << 13)
+    for exact in partitions("DenseNet"):
+        single = exact.astype(np.float32)
+        for cached in ("restriction", "ancestors"):
+            getattr(single, cached)
+        tracemalloc.start()
+        nbytes = single.slice_maps.nbytes
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1.5 * nbytes + 200_000, (exact.n_regions, nbytes, peak)
