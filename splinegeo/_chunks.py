@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Int, Int64
 from tqdm import tqdm
 
+from splinegeo.progress import current_follower
+
 _CHUNKS_PER_THREAD = 4
 _SMALLEST_CHUNK = 1 << 16
 _LARGEST_CHUNK = 1 << 18
@@ -25,15 +27,21 @@ class Watch:
     def __init__(self, bar: tqdm, deadline: float | None = None) -> None:
         self.bar = bar
         self.deadline = deadline
+        self._follower = current_follower()  # the pool's threads, which advance, have none of their own
+        self._done = self._total = 0
 
     def start(self, title: str, total: int) -> None:
         """Begin a new piece of work of so many items."""
         self.bar.set_description(title, refresh=False)
         self.bar.reset(total)
+        self._done, self._total = 0, total
 
     def advance(self, n: int) -> None:
         """Count n finished items. Raises `OutOfTimeError` past the deadline."""
         self.bar.update(n)
+        self._done += n
+        if self._follower is not None:
+            self._follower(self._done, self._total)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTimeError
 

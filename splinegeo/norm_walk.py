@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Int32, Int64
 
 from splinegeo._chunks import running_sum
 from splinegeo._walk import cover_by_paths, walk_grams, walk_squares
+from splinegeo.progress import tell
 from splinegeo.region_maps import first_affine, isometry, pull_back, unit_slopes
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def walked_norms(partition: "Partition", kind: str) -> Float64[np.ndarray, " R"]
             squares = np.asarray(np.linalg.eigvalsh(grams)[:, -1])
         norms[order[a:b]] = np.sqrt(np.maximum(squares, 0.0))
         a = b
+        tell(b, len(order))
     return norms
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from splinegeo.norm_walk import can_walk, walked_norms
+from splinegeo.progress import tell
 from splinegeo.region_maps import first_affine, isometry, pull_back
 from splinegeo.restricted_maps import reduced_operators
 from splinegeo.restriction import has_operators
@@ -32,11 +33,13 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
     if has_operators(partition.network):
         for place, operators in reduced_operators(partition):
             norms[place] = _matrix_norms(operators, kind)
+            tell(place.stop, partition.n_regions)
         return norms
     reduce = isometry(first_affine(partition.network))
     for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs)):
         reduced = reduce(rows.reshape(-1, rows.shape[-1]))
         norms[place] = _matrix_norms(reduced.reshape(*rows.shape[:2], -1), kind)
+        tell(place.stop, partition.n_regions)
     return norms
 
 

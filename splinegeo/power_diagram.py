@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from splinegeo.prefix_maps import affine_before, face_count, pull_back, rows_per_stream
+from splinegeo.progress import tell
 from splinegeo.region_maps import first_affine, isometry, unit_slopes
 from splinegeo.restricted_prefixes import PrefixSum, summed_centroids, summed_radii
 from splinegeo.restriction import has_operators
@@ -159,4 +160,5 @@ def _radii(partition: "Partition", n: int, stream: _SummedRows) -> Float64[np.nd
     for place, rows, constants in stream:
         reduced = reduce(rows)
         radii[place] = np.einsum("nj,nj->n", reduced, reduced) + 2 * (rows @ first.bias + constants)
+        tell(place.stop, n)
     return radii

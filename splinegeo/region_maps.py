@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from splinegeo._bits import unpack
+from splinegeo.progress import tell
 
 if TYPE_CHECKING:
     from splinegeo.network import AffineMap, Network
@@ -40,6 +41,7 @@ def slice_maps(partition: "Partition") -> Float[np.ndarray, "R C 3"]:
     root[2] += first_affine(network).bias
     for begin, end, block in _descend(partition, 0, 0, 1, root[None]):
         maps[begin:end] = block.transpose(0, 2, 1)
+        tell(end, partition.n_regions)
     return maps
 
 

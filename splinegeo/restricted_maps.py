@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from splinegeo.progress import tell
 from splinegeo.region_maps import affine_before
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def restricted_slice_maps(partition: "Partition") -> Float[np.ndarray, "R C 3"]:
     maps = np.empty((partition.n_regions, partition.network.n_outputs, 3), dtype=partition.dtype)
     for place, weights in stream_weights(partition, np.eye(partition.network.n_outputs)):
         maps[place] = weights[..., :3]
+        tell(place.stop, partition.n_regions)
     return maps
 
 

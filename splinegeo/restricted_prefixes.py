@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from splinegeo.progress import tell
 from splinegeo.region_maps import affine_before
 from splinegeo.restricted_maps import combine_kinks
 
@@ -92,6 +93,7 @@ def summed_centroids(
     centroids = np.empty((len(faces), partition.network.n_inputs))
     for place, rows, _ in total.rows(partition, faces):
         centroids[place] = rows
+        _tell_of_all(partition, place, faces)
     return centroids
 
 
@@ -100,4 +102,10 @@ def summed_radii(partition: "Partition", total: PrefixSum, faces: Int64[np.ndarr
     radii = np.empty(len(faces))
     for place, rows, constants in total.rows(partition, faces):
         radii[place] = np.einsum("nd,nd->n", rows, rows) + 2 * constants
+        _tell_of_all(partition, place, faces)
     return radii
+
+
+def _tell_of_all(partition: "Partition", place: slice, faces: Int64[np.ndarray, " n"]) -> None:
+    if len(faces) == partition.n_regions:
+        tell(place.stop, len(faces))

@@ -2,25 +2,57 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from explorer_cases import SmallSource, partition, wait_until
 
 import splinegeo as sg
+from splinegeo.progress import tell
 from viz.coloring import COLORINGS, Coloring
 from viz.errors import DrawingError
 from viz.explorer_frame import BOUNDARY, Frame, FrameKey, make_frame
 from viz.explorer_loader import FrameLoader, Wish
 from viz.explorer_session import Session
 from viz.explorer_slices import random_slice
-from viz.explorer_source import PartitionSource
+from viz.explorer_source import Moment, PartitionSource
 from viz.explorer_window import Window
+
+WORKERS = ("splinegeo frames", "splinegeo quantities")
 
 
 @pytest.fixture
 def source() -> SmallSource:
     return SmallSource()
+
+
+class SlowNorm:
+    """Stands in for a norm that takes minutes: it tells of its progress, and goes on only when it may."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.begun: list[sg.Partition] = []
+        self.ended: list[sg.Partition] = []
+        self.by_norm = COLORINGS["norm"]
+
+    def __call__(self, part: sg.Partition) -> Coloring:
+        self.begun.append(part)
+        try:
+            while not self.may_go_on.wait(0.01):
+                tell(1, 4)
+        except BaseException:
+            self.ended.append(part)
+            raise
+        return self.by_norm(part)
+
+
+@pytest.fixture
+def slow_norm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNorm]:
+    norm = SlowNorm()
+    monkeypatch.setitem(COLORINGS, "norm", norm)
+    yield norm
+    norm.may_go_on.set()
 
 
 def key_of(source: SmallSource, index: int, window: Window | None = None) -> FrameKey:
@@ -82,15 +114,13 @@ def test_a_new_wish_replaces_what_has_not_begun(source: SmallSource):
     loader.close()
 
 
-def test_old_frames_make_room_but_wished_ones_stay(source: SmallSource):
+def test_old_frames_make_room(source: SmallSource):
     sizes = [make_frame(source, key_of(source, index)).partition.n_regions for index in range(6)]
     loader = FrameLoader(lambda key: make_frame(source, key), lambda wish, _: None, room=sizes[4] + sizes[5])
     for index in range(6):
         loader.wish([Wish(key_of(source, index), "norm")])
         wait_until(lambda index=index: loader.ready(key_of(source, index), "norm") is not None)
     assert [index for index in range(6) if loader.ready(key_of(source, index))] == [4, 5]
-    loader.wish([Wish(key_of(source, index), "norm") for index in range(6)])
-    wait_until(lambda: all(loader.ready(key_of(source, index), "norm") for index in range(6)))
     loader.close()
 
 
@@ -101,13 +131,12 @@ def test_errors_are_told_and_the_loader_goes_on(source: SmallSource):
     loader.wish([Wish(key_of(source, 1), "norm"), Wish(key_of(source, 2), "norm"), Wish(key_of(source, 2), "nothing")])
     wait_until(lambda: len(told) == 3)
     assert isinstance(told[0], sg.InvalidNetworkError)
-    assert isinstance(told[1], Frame)
-    assert isinstance(told[2], DrawingError)
+    assert {type(result) for result in told[1:]} == {Frame, DrawingError}  # from two threads, in either order
     source.fails_at = None
     loader.wish([Wish(key_of(source, 1), "norm")])  # a new wish tries again
     wait_until(lambda: loader.ready(key_of(source, 1), "norm") is not None)
     loader.close()
-    assert not any(thread.name == "splinegeo frames" for thread in threading.enumerate())
+    assert not any(thread.name in WORKERS for thread in threading.enumerate())
 
 
 def test_closing_does_not_wait_for_what_was_not_begun(source: SmallSource):
@@ -129,7 +158,7 @@ def test_a_session_shows_the_last_moment_and_prefetches_its_neighbours(source: S
     wait_until(lambda: all(session.is_ready(index) for index in (1, 2, 3, 4, 5)))
     assert source.asked[:2] == ["2", "3"]  # forwards first
     assert not session.is_ready(0)
-    assert set(calls) == {"splinegeo frames"}
+    assert set(calls) <= set(WORKERS)
     made = len(source.asked)
     session.go_to(3)
     assert session.frame is not None  # at once
@@ -240,6 +269,107 @@ def test_asking_does_not_block(source: SmallSource):
     assert session.frame is None
     assert time.perf_counter() - began < 0.4
     session.close()
+
+
+def test_a_long_quantity_keeps_nothing_waiting(source: SmallSource, slow_norm: SlowNorm):
+    session = Session(source, lambda: None)
+    session.go_to(0)
+    wait_until(lambda: slow_norm.begun)
+    session.color_by("area")
+    wait_until(lambda: session.frame is not None)
+    session.go_to(5)
+    wait_until(lambda: session.frame is not None)
+    assert session.frame.key.moment.key == "5"
+    session.close()
+
+
+def test_what_nobody_waits_for_any_more_is_ended_and_taken_up_again(source: SmallSource, slow_norm: SlowNorm):
+    session = Session(source, lambda: None)
+    session.go_to(0)
+    wait_until(lambda: slow_norm.begun)
+    frame = session._loader.ready(session.key)
+    session.cut(random_slice(source.samples, 5))
+    wait_until(lambda: slow_norm.ended == [frame.partition])
+    assert session.error is None
+    slow_norm.may_go_on.set()
+    session.cut(source.first)
+    wait_until(lambda: session.frame is not None)
+    assert session.frame is frame
+    np.testing.assert_array_equal(frame.colorings["norm"].values, frame.partition.operator_norms())
+    session.close()
+
+
+def test_what_is_asked_for_now_goes_before_what_is_made_ahead(source: SmallSource, slow_norm: SlowNorm):
+    session = Session(source, lambda: None, coloring="radius")
+    session.go_to(2)
+    wait_until(lambda: all(session.is_ready(index) for index in (1, 2, 3, 4, 5)))
+    session.color_by("norm")
+    wait_until(lambda: slow_norm.begun)
+    assert slow_norm.begun[-1] is session._loader.ready(session.key).partition
+    session.go_to(4)  # 2 is out of the way, and 4 is wanted first
+    wait_until(lambda: slow_norm.begun[-1] is session._loader.ready(session.key).partition)
+    session.close()
+
+
+def test_an_enumeration_is_ended_when_the_slider_has_moved_on(source: SmallSource):
+    entered = threading.Event()
+    ended = []
+
+    class Endless(SmallSource):
+        def partition(self, moment: Moment, plane: sg.Slice, window: Window) -> sg.Partition | None:
+            if moment.key != "0":
+                return None
+            entered.set()
+            try:
+                while True:
+                    tell(1, 2)
+                    time.sleep(0.01)
+            except BaseException:
+                ended.append(moment.key)
+                raise
+
+    session = Session(Endless(), lambda: None)
+    session.go_to(0)
+    assert entered.wait(60)
+    session.go_to(5)
+    wait_until(lambda: session.frame is not None)
+    assert ended == ["0"]
+    entered.clear()
+    session.go_to(0)
+    assert entered.wait(60)
+    session.close()  # also ends it
+    assert ended == ["0", "0"]
+
+
+def test_progress_is_that_of_what_is_asked_for(source: SmallSource, slow_norm: SlowNorm, monkeypatch):
+    monkeypatch.setattr("viz.explorer_session._MANY", 10)
+    told = threading.Event()
+    session = Session(source, lambda: None, on_progress=told.set)
+    session.go_to(0)
+    assert told.wait(60)
+    assert session.progress == ("norm", 0.25)
+    session.color_by("area")
+    assert session.progress is None
+    slow_norm.may_go_on.set()
+    session.color_by("norm")
+    wait_until(lambda: session.frame is not None and session.frame.has("norm") and session.frame.has(BOUNDARY))
+    assert session.progress is None
+    session.close()
+
+
+def test_frames_are_made_ahead_only_while_there_is_room(source: SmallSource):
+    size = make_frame(source, key_of(source, 0)).partition.n_regions
+    loader = FrameLoader(lambda key: make_frame(source, key), lambda wish, _: None, room=2 * size)
+    wishes = [Wish(key_of(source, index), "norm") for index in (0, 0, 1, 2, 3, 4)]
+    loader.wish(wishes)
+    wait_until(lambda: loader.ready(key_of(source, 0), "norm") and loader.ready(key_of(source, 1), "norm"))
+    time.sleep(0.1)
+    made = [index for index in range(6) if loader.ready(key_of(source, index))]
+    assert made[:2] == [0, 1]
+    assert len(made) < 5
+    loader.wish(wishes[3:])  # what is asked for now is made in any case
+    wait_until(lambda: loader.ready(key_of(source, 2), "norm"))
+    loader.close()
 
 
 @pytest.mark.parametrize("many", [10, 10**6])

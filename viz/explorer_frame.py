@@ -23,6 +23,9 @@ MOST_REGIONS = 3_000_000
 BOUNDARY = "decision boundary"
 """The name under which a frame's decision boundary is asked for, beside the names of colourings."""
 
+LONG = frozenset({"norm", "radius", "alignment", "class", BOUNDARY})
+"""What takes a way through the network for every region; the other colourings are read off the partition."""
+
 
 class FrameKey(NamedTuple):
     """Which frame: the moment of training, the slice and the window."""

@@ -20,8 +20,9 @@ _AHEAD, _BEHIND = 4, 1
 class Session:
     """Follows a source: the moment, slice, window and colouring that are chosen, and the frame for them.
 
-    `on_frame` is called, in the loader's thread, when something that was asked for is ready (or has failed): pass it on
-    to the window's thread, which then asks for `shown` and `error`.
+    `on_frame` is called, in a thread of the loader, when something that was asked for is ready (or has failed), and
+    `on_progress` some times a second while it is worked out: pass both on to the window's thread, which then asks for
+    `frame`, `error` and `progress`.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Session:
         on_frame: Callable[[], None],
         coloring: str = "norm",
         custom: Mapping[str, Real[np.ndarray, " R"]] | None = None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.source = source
         self.custom = dict(custom or {})
@@ -41,7 +43,9 @@ class Session:
         self.follows = source.is_growing
         self.error: Exception | None = None
         self._on_frame = on_frame
-        self._loader = FrameLoader(lambda key: make_frame(source, key, self.custom), self._ready)
+        self._on_progress = on_progress
+        self._progress: tuple[Wish, float] | None = None
+        self._loader = FrameLoader(lambda key: make_frame(source, key, self.custom), self._ready, self._progressed)
 
     @property
     def key(self) -> FrameKey | None:
@@ -58,6 +62,15 @@ class Session:
         if frame is None and provisional is not None and provisional.partition.n_regions > _MANY:
             return provisional
         return frame
+
+    @property
+    def progress(self) -> tuple[str, float] | None:
+        """What is being worked out of the frame that is asked for, and the share of it that is done."""
+        if self._progress is None or self._progress[0].key != self.key or self.frame is None:
+            return None
+        (key, item), share = self._progress
+        done = self._loader.ready(key, item) is not None or item not in (self.coloring, BOUNDARY)
+        return None if done else (item, share)
 
     def is_ready(self, index: int) -> bool:
         """Whether a moment could be shown at once."""
@@ -111,7 +124,7 @@ class Session:
         self._loader.wish(self._wishes())
 
     def close(self) -> None:
-        """Stop the loader's thread."""
+        """Stop the loader's threads."""
         self._loader.close()
 
     def _wishes(self) -> list[Wish]:
@@ -126,6 +139,11 @@ class Session:
     def _neighbours(self) -> Sequence[int]:
         steps = sorted([*range(-_BEHIND, 0), *range(1, _AHEAD + 1)], key=lambda step: (abs(step), -step))
         return [self.index + step for step in steps if 0 <= self.index + step < len(self.moments)]
+
+    def _progressed(self, wish: Wish, share: float) -> None:
+        self._progress = (wish, share)
+        if wish.key == self.key:
+            self._on_progress()
 
     def _ready(self, wish: Wish, result: Frame | Exception) -> None:
         if wish.key == self.key and wish.item in (PROVISIONAL, self.coloring, BOUNDARY):

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFrame,
     QHBoxLayout,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QSlider,
@@ -26,6 +27,7 @@ from viz.napari_timeline import Timeline
 from viz.text import grouped
 
 WIDTH = 372
+_PROGRESS_STEPS = 1000
 COLORING_NAMES = {
     "norm": "operator norm",
     "radius": "radius",
@@ -86,13 +88,27 @@ class Dock(QWidget):
         text = f"{grouped(n_regions)} region{'' if n_regions == 1 else 's'}" + (
             "" if complete else " (in part: zoom in for all)"
         )
-        state = "  ·  coloured by area, working …" if provisional else "  ·  working …" if busy else ""
-        self.about.setText(text + state)
+        self._state = "coloured by area, working …" if provisional else "working …" if busy else ""
+        self._count = text
+        self._say()
+
+    def show_progress(self, progress: tuple[str, float] | None) -> None:
+        """Show what is being worked out, and the share of it that is done."""
+        self.progress.setVisible(progress is not None)
+        if progress is not None:
+            name, share = progress
+            self.progress.setValue(round(_PROGRESS_STEPS * share))
+            self._say(f"{COLORING_NAMES.get(name, name)} {share:.0%}")
 
     def show_busy(self) -> None:
-        """Say that something is being worked out."""
-        if "working" not in self.about.text():
-            self.about.setText(f"{self.about.text()}  ·  working …".removeprefix("  ·  "))
+        """Say that regions are being enumerated."""
+        self._state = "working …"
+        self.progress.setVisible(False)
+        self._say()
+
+    def _say(self, instead: str = "") -> None:
+        state = self._state.replace("working …", instead or "working …")
+        self.about.setText("  ·  ".join(text for text in (self._count, state) if text))
 
     def show_problem(self, text: str) -> None:
         """Show one line about what went wrong; an empty one hides it."""
@@ -116,10 +132,16 @@ class Dock(QWidget):
         self._column.addWidget(label(title, "title"))
         self.moment = label()
         self.about = label("", "caption")
+        self._count, self._state = "", ""
+        self.progress = QProgressBar()
+        self.progress.setRange(0, _PROGRESS_STEPS)
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(3)
+        self.progress.setVisible(False)
         self.problem = label("", "problem")
         self.problem.setWordWrap(True)
         self.problem.setVisible(False)
-        for widget in (self.moment, self.about, self.problem):
+        for widget in (self.moment, self.about, self.progress, self.problem):
             self._column.addWidget(widget)
 
     def _add_timeline(self) -> None:

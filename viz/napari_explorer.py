@@ -1,6 +1,6 @@
 """The explorer in a napari viewer: its session, layers and dock, joined."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,25 @@ from viz.explorer_frame import BOUNDARY, Frame
 from viz.explorer_session import PROVISIONAL, Session
 from viz.explorer_slices import SliceChoice
 from viz.explorer_source import Source
-from viz.explorer_window import Window
+from viz.napari_camera import Camera
 from viz.napari_chip import Chip
 from viz.napari_dock import Dock, scrolling
-from viz.napari_layers import RegionLayers, View
+from viz.napari_layers import RegionLayers
+from viz.napari_lines import LinesInView
+from viz.napari_mouse import Mouse
 from viz.napari_region_panel import RegionDetailsPanel
 
 DOCK_NAME, REGION_NAME = "splinegeo explorer", "splinegeo region"
 # Milliseconds: a view has settled; a step of the play; a look for new checkpoints.
 _SETTLED, _STEP, _POLL = 160, 280, 1000
-# A press that moves by less (pixels) is a click.
-_CLICK = 3.0
-# Share of the canvas that the whole window fills.
-_FILL = 0.94
 _CANVAS = "#14151c"
-# Lines are built this far around the view, and anew where a pixel changes by more than this factor.
-_BESIDE, _REBUILD = 0.25, 1.12
 
 
 class _Bridge(QObject):
-    """Carries "something is ready" from the loader's thread into the window's."""
+    """Carries what the loader's threads say into the window's."""
 
     ready = Signal()
+    progressed = Signal()
 
 
 class Explorer(QObject):
@@ -55,9 +52,12 @@ class Explorer(QObject):
         super().__init__()
         self.viewer = viewer
         self.layers = RegionLayers(viewer)
+        self.camera = Camera(viewer)
+        self._lines = LinesInView(self.layers)
         self._bridge = _Bridge()
         self._bridge.ready.connect(self.refresh)
-        self.session = Session(source, self._bridge.ready.emit, custom=custom)
+        self._bridge.progressed.connect(self._show_state)
+        self.session = Session(source, self._bridge.ready.emit, custom=custom, on_progress=self._bridge.progressed.emit)
         self.dock = Dock(source.title, source.samples, list(custom or {}))
         self.panel = RegionDetailsPanel()
         self.scale = "automatic"
@@ -68,7 +68,6 @@ class Explorer(QObject):
         self.selected: int | None = None
         self._place: Float64[np.ndarray, " 2"] | None = None
         self._fits = True
-        self._lines_for: tuple[Frame, View, bool, object] | None = None
         viewer.canvas.background_color_override = _CANVAS
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.canvas.overlays.scale_bar.font_size = 11
@@ -79,6 +78,7 @@ class Explorer(QObject):
             self.panel, name=REGION_NAME, area="left", add_vertical_stretch=False
         )
         self.chip = Chip(self.dock_widget.window().centralWidget())
+        self.mouse = Mouse(viewer, self.select, lambda world: self.chip.show_text(self.hover(world)))
         self._timers = {name: QTimer(self) for name in ("settled", "play", "poll")}
         self._connect()
         self.dock.show_moments(self.session.moments, self.session.index)
@@ -95,9 +95,8 @@ class Explorer(QObject):
     def remove(self) -> None:
         """Stop, and take layers, docks and callbacks out of the viewer."""
         self.close()
-        self.viewer.mouse_drag_callbacks.remove(self._on_press)
-        self.viewer.mouse_move_callbacks.remove(self._on_move)
-        for event in self._camera_events():
+        self.mouse.remove()
+        for event in self.camera.events:
             event.disconnect(self._on_camera)
         self.layers.remove()
         for dock in (self.dock_widget, self.region_dock):
@@ -156,8 +155,9 @@ class Explorer(QObject):
         """Zoom out to the whole window of the slice."""
         self._fits = True
         self.session.look_at(self.session.choice.window)
-        if self.session.frame is self.shown:
-            self._fit()
+        if self.shown is not None and self.session.frame is self.shown:
+            self._fits = False
+            self.camera.fit(self.session.choice.window)
         self._ask_and_refresh()
 
     def select(self, world: Float64[np.ndarray, " 2"] | None) -> None:
@@ -179,7 +179,7 @@ class Explorer(QObject):
         """Draw what the canvas shows as a figure: .png, .pdf or .svg. Raises `DrawingError` for another suffix."""
         if self.shown is None or self.coloring is None:
             raise RuntimeError("nothing is shown yet")
-        low, high = self._view().rectangle
+        low, high = self.camera.view.rectangle
         corners = self.shown.key.window.to_slice(np.stack([low, high]))
         title = " · ".join(text for text in (self.session.source.title, self.shown.key.moment.title) if text)
         return export_view(path, self.shown, self.coloring, self.norm, corners, self._labels(), title)
@@ -199,9 +199,17 @@ class Explorer(QObject):
         if frame is not self.shown or coloring is not self.coloring:
             self._show(frame, coloring)
         self._draw_lines()
-        part = frame.partition
+        self._show_state()
+
+    def _show_state(self) -> None:
+        """Say how many regions there are, and what is still being worked out."""
+        frame = self.session.frame
+        if frame is None:
+            return
         provisional = not frame.has(self.session.coloring)
+        part = frame.partition
         self.dock.show_state(part.n_regions, part.complete, not frame.has(BOUNDARY) or provisional, provisional)
+        self.dock.show_progress(self.session.progress)
 
     def _show(self, frame: Frame, coloring: Coloring) -> None:
         before, self.shown = self.shown, frame
@@ -253,54 +261,22 @@ class Explorer(QObject):
         shape = (0,) if self.shown is None else self.shown.partition.plane.input_shape
         self.panel.show_details(details, self.session.source.samples, shape)
         if self.shown is not None:
-            self.layers.show_outline(self.shown, self.selected, self._view().pixel)
+            self.layers.show_outline(self.shown, self.selected, self.camera.view.pixel)
 
     # the view
-
-    def _view(self) -> View:
-        height, width = self.viewer.canvas.size
-        pixel = 1.0 / self.viewer.camera.zoom
-        center = np.asarray(self.viewer.camera.center[-2:])
-        half = 0.5 * pixel * np.array([height, width])
-        return View(np.stack([center - half, center + half]), pixel)
 
     def _move_camera(self, before: Frame | None, frame: Frame) -> None:
         """Keep the view where it was on the slice, though the world has moved; or show the whole window."""
         if self._fits or before is None or before.key.choice.plane is not frame.key.choice.plane:
-            self._fit()
-            return
-        center = before.key.window.to_slice(np.asarray(self.viewer.camera.center[-2:]))
-        self.viewer.camera.center = tuple(frame.key.window.to_world(center))
-
-    def _fit(self) -> None:
-        assert self.shown is not None
-        self._fits = False
-        self.viewer.camera.center = (0.0, 0.0)
-        self.viewer.camera.zoom = _FILL * min(self.viewer.canvas.size) / (2 * self.shown.key.window.half_width)
+            self._fits = False
+            self.camera.fit(frame.key.window)
+        else:
+            self.camera.keep(before.key.window, frame.key.window)
 
     def _draw_lines(self) -> None:
-        """Draw edges, boundary and outline anew where they no longer suit the view."""
-        if self.shown is None or self.coloring is None:
-            return
-        view = self._view()
-        state = (self.shown, view, self.shown.has(BOUNDARY), (self.coloring, self.norm))
-        if self._lines_for is not None and self._still_suits(self._lines_for, state):
-            return
-        beside = _BESIDE * (view.rectangle[1] - view.rectangle[0])
-        wide = View(np.stack([view.rectangle[0] - beside, view.rectangle[1] + beside]), view.pixel)
-        self._lines_for = (self.shown, wide, state[2], state[3])
-        is_dark = self.coloring.is_dark(self.norm)
-        self.layers.show_lines(self.shown, wide, is_dark, state[2])
-        self.layers.show_outline(self.shown, self.selected, view.pixel)
-        self.layers.size_marks(self.shown, is_dark, self._labels(), view.pixel)
-
-    def _still_suits(self, drawn: tuple[Frame, View, bool, object], wanted: tuple[Frame, View, bool, object]) -> bool:
-        if drawn[0] is not wanted[0] or drawn[2:] != wanted[2:]:
-            return False
-        ratio = drawn[1].pixel / wanted[1].pixel
-        inside = (wanted[1].rectangle[0] >= drawn[1].rectangle[0]).all()
-        inside &= (wanted[1].rectangle[1] <= drawn[1].rectangle[1]).all()
-        return bool(inside) and 1 / _REBUILD < ratio < _REBUILD
+        if self.shown is not None and self.coloring is not None:
+            view = self.camera.view
+            self._lines.update(self.shown, view, self.coloring, self.norm, self.selected, self._labels())
 
     def _settle(self) -> None:
         self._draw_lines()
@@ -308,11 +284,8 @@ class Explorer(QObject):
             return
         if self.session.coloring in self.session.custom:  # these numbers are of the shown regions alone
             return
-        view = self._view()
-        center = self.shown.key.window.to_slice(view.rectangle.mean(axis=0))
-        half_width = 0.5 * float((view.rectangle[1] - view.rectangle[0]).min()) * _FILL
-        seen = Window((float(center[0]), float(center[1])), half_width)
-        wanted = self.shown.key.window.for_view(seen, self.session.choice.window)
+        window = self.shown.key.window
+        wanted = window.for_view(self.camera.seen(window), self.session.choice.window)
         if wanted is not None and wanted != self.session.window:
             self.session.look_at(wanted)
             self._ask_and_refresh()
@@ -331,8 +304,6 @@ class Explorer(QObject):
         if self.dock.slices is not None:
             self.dock.slices.chosen.connect(self.cut)
             self.dock.slices.failed.connect(self.dock.show_problem)
-        self.viewer.mouse_drag_callbacks.append(self._on_press)
-        self.viewer.mouse_move_callbacks.append(self._on_move)
         self._timers["settled"].setSingleShot(True)
         self._timers["settled"].setInterval(_SETTLED)
         self._timers["settled"].timeout.connect(self._settle)
@@ -340,34 +311,14 @@ class Explorer(QObject):
         self._timers["play"].timeout.connect(self._play_on)
         self._timers["poll"].setInterval(_POLL)
         self._timers["poll"].timeout.connect(self._poll)
-        for event in self._camera_events():
+        for event in self.camera.events:
             event.connect(self._on_camera)
         if self.session.source.is_growing:
             self._timers["poll"].start()
         self.dock.destroyed.connect(self.session.close)
 
-    def _camera_events(self) -> tuple[Any, ...]:
-        camera = self.viewer.camera.events
-        return camera.zoom, camera.center, self.viewer.canvas.events.size
-
     def _on_camera(self, event: object = None) -> None:
         self._timers["settled"].start()
-
-    def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
-        """A click selects; a drag moves the view, as everywhere in napari."""
-        start = np.array(event.pos)
-        position = np.array(event.position[-2:])
-        yield
-        moved = 0.0
-        while event.type == "mouse_move":
-            moved = max(moved, float(np.abs(np.array(event.pos) - start).max()))
-            yield
-        moved = max(moved, float(np.abs(np.array(event.pos) - start).max()))
-        if moved < _CLICK:
-            self.select(position)
-
-    def _on_move(self, viewer: Any, event: Any) -> None:
-        self.chip.show_text(self.hover(np.array(event.position[-2:])))
 
     def _play(self, playing: bool) -> None:
         if playing and self.session.index == len(self.session.moments) - 1:

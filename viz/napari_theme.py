@@ -40,6 +40,8 @@ QWidget#explorer QSlider::sub-page:horizontal {{ background: {ACCENT}; border-ra
 QWidget#explorer QSlider::handle:horizontal {{
   background: {INK}; width: 12px; height: 12px; margin: -4px 0; border-radius: 6px;
 }}
+QWidget#explorer QProgressBar {{ background: {LINE}; border: none; border-radius: 1px; }}
+QWidget#explorer QProgressBar::chunk {{ background: {ACCENT}; border-radius: 1px; }}
 QWidget#explorer QFrame[role="rule"] {{ background: {LINE}; max-height: 1px; border: none; }}
 QScrollArea#explorer_scroll {{ background: {PAPER}; border: none; }}
 """

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64, Integer
 
 from splinegeo import Partition
+from splinegeo.progress import tell
 from viz.colormaps import oklab_to_srgb
 from viz.errors import DrawingError
 
@@ -37,6 +38,7 @@ def centroid_alignments(part: Partition) -> Float64[np.ndarray, " R"]:
         lengths = np.linalg.norm(centroids, axis=1) * np.linalg.norm(inputs, axis=1)
         products = np.einsum("nd,nd->n", centroids, inputs)
         cosines[regions] = np.divide(products, lengths, out=np.zeros(len(regions)), where=lengths > 0)
+        tell(int(regions[-1]) + 1, part.n_regions)
     return cosines
 
 
