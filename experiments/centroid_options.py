@@ -9,8 +9,6 @@ import typer
 
 _WHICH, _PICTURE, _FILES = "Which centroids", "Picture", "Arrays and single images"
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `splinegeo train`.")]
-
 Samples = Annotated[
     str | None,
     typer.Option(

@@ -66,9 +66,10 @@ def main() -> None:
 def _explain(error: Exception) -> tuple[str | None, int]:
     """One line for an error that is not a bug, and its exit code."""
     from experiments.errors import ExperimentError, SettingsError
-    from splinegeo.errors import SplineGeoError
 
-    if isinstance(error, (ExperimentError, SplineGeoError)):
+    # Imported here it would bring torch along; and where it is not imported, it has not raised the error.
+    errors = sys.modules.get("splinegeo.errors")
+    if isinstance(error, ExperimentError) or (errors is not None and isinstance(error, errors.SplineGeoError)):
         return " ".join(str(error).split()), 2 if isinstance(error, SettingsError) else 1
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", 1

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from experiments import centroid_options as options
-from experiments.options import DataDir, Device, Download, Threads, set_threads
+from experiments.options import DataDir, Device, Download, Run, Threads, set_threads
+from experiments.run_path import check_run_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def centroids(
-    run: options.Run,
+    run: Run,
     samples: options.Samples = None,
     part: options.DataPart = "train",
     checkpoint: options.Checkpoint = None,
@@ -46,6 +47,7 @@ def centroids(
     diagram. In an aligned network it looks like the image. With --array the centroids of the whole set are streamed to
     disk; interrupted, the same command goes on.
     """
+    check_run_path(run)
     set_threads(threads)
     path = run / "centroids.png" if out is None else out
     _check(path, scale, part, something=picture or each is not None or array is not None)

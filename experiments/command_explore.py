@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.options import DataDir, Download
+from experiments.cache_options import Cache
+from experiments.options import DataDir, Download, RunOrPartition
+from experiments.run_path import check_run_or_file
+from experiments.slice_options import HalfWidth, Points, PointsSeed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,25 +19,12 @@ if TYPE_CHECKING:
 
 
 def explore(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|PARTITION",
-            help="Run folder, as made by `splinegeo train`, or partition file, as made by `splinegeo regions`.",
-        ),
-    ],
+    path: RunOrPartition,
     checkpoint: Annotated[
         str, typer.Option(help="Begin with these weights: an epoch, memorised, final or latest.", metavar="EPOCH|EVENT")
     ] = "latest",
-    points: Annotated[
-        str, typer.Option(help="Three training points, by number, that the slice goes through; or random.")
-    ] = "0,1,2",
-    half_width: Annotated[
-        float | None,
-        typer.Option(
-            min=1e-6, help="Begin with a square of this half-width about the points' mean.", show_default="fits points"
-        ),
-    ] = None,
+    points: Points = "0,1,2",
+    half_width: HalfWidth = None,
     color: Annotated[
         str,
         typer.Option(metavar="NAME", help="Colour by norm, radius, area, alignment, class, stage or pattern."),
@@ -49,15 +39,17 @@ def explore(
     select: Annotated[
         str | None, typer.Option(help="Select the region at this place X,Y of the slice.", show_default="none")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of --points random.")] = 0,
+    seed: PointsSeed = 0,
+    cache: Cache = None,
     data_dir: DataDir = Path("data"),
     download: Download = False,
 ) -> None:
     """Look at linear regions in a window: step through training, zoom without end, click a region for its centroid.
 
     Needs a screen and the extra napari (pip install 'splinegeo[napari]'); see docs/explorer.md. A run that is still in
-    training is followed.
+    training is followed. Partitions that `splinegeo migrate` has kept are taken from there.
     """
+    check_run_or_file(path)
     from viz.coloring import COLORINGS
     from viz.errors import DrawingError
     from viz.napari_window import open_explorer, picture, work
@@ -67,7 +59,7 @@ def explore(
     place = None if select is None else _place(select)
     if values is not None and path.is_dir():
         raise DrawingError("--values belongs to the regions of one partition: give a partition file, not a run")
-    source, index = _open(path, checkpoint, points, half_width, seed, data_dir, download)
+    source, index = _open(path, checkpoint, points, half_width, seed, cache, data_dir, download)
     custom = {} if values is None else {values.stem: _read_values(values)}
     explorer = open_explorer(source, custom, f"splinegeo: {path}")
     explorer.begin(index, values.stem if values is not None else color, place)
@@ -82,7 +74,14 @@ def explore(
 
 
 def _open(
-    path: Path, checkpoint: str, points: str, half_width: float | None, seed: int, data_dir: Path, download: bool
+    path: Path,
+    checkpoint: str,
+    points: str,
+    half_width: float | None,
+    seed: int,
+    cache: Path | None,
+    data_dir: Path,
+    download: bool,
 ) -> tuple[Source, int]:
     from experiments.data import load_data
     from experiments.explorer_run import open_run
@@ -94,7 +93,7 @@ def _open(
         return PartitionSource.open(path), 0
     images = load_data(RunFolder.open(path).settings.data, data_dir, download)
     indices = slice_points(points, images, seed)
-    source = open_run(path, images, indices, half_width)
+    source = open_run(path, images, indices, half_width, cache=cache)
     return source, source.index_of(checkpoint)
 
 

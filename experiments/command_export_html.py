@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from experiments.options import DataDir, Download
+from experiments.cache_options import Cache, CacheGigabytes
+from experiments.options import DataDir, Download, RunOrPartition
+from experiments.run_path import check_run_or_file
+from experiments.slice_options import HalfWidth, Points, PointsSeed
 
 if TYPE_CHECKING:
     from experiments.data import LabelledImages
+    from experiments.partition_cache import PartitionCache
     from experiments.run_folder import RunFolder
     from viz.html_frame import PageFrame
     from viz.html_page import PageReport
@@ -21,12 +24,7 @@ _FRAMES = 12
 
 
 def export_html(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|PARTITION", help="Run folder of `splinegeo train`, or a partition file of `splinegeo regions`."
-        ),
-    ],
+    source: RunOrPartition,
     out: Annotated[
         Path | None, typer.Option(help="Page to write (.html).", show_default="RUN/page.html, or PARTITION.html")
     ] = None,
@@ -36,13 +34,8 @@ def export_html(
     frames: Annotated[
         int, typer.Option(min=1, help="Take at most so many of the checkpoints, evenly; each adds 1 to 5 MB.")
     ] = _FRAMES,
-    points: Annotated[
-        str, typer.Option(help="Three training points, by number, that the slice goes through; or random.")
-    ] = "0,1,2",
-    half_width: Annotated[
-        float | None,
-        typer.Option(help="Show a square of this half-width about the points' mean.", show_default="fits points"),
-    ] = None,
+    points: Points = "0,1,2",
+    half_width: HalfWidth = None,
     images: Annotated[
         int, typer.Option(min=3, help="Training images in the page, among which it finds the nearest to a click.")
     ] = 1024,
@@ -53,15 +46,19 @@ def export_html(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.", show_default="name of the run")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of --points random.")] = 0,
+    seed: PointsSeed = 0,
+    cache: Cache = None,
+    cache_gigabytes: CacheGigabytes = 4.0,
     data_dir: DataDir = Path("data"),
     download: Download = False,
 ) -> None:
     """Write one HTML file that shows the linear regions at every checkpoint: to pan, zoom, step through and click.
 
     The file works offline and asks no server for anything. A click on a region shows its pattern, area, norm, class and
-    centroid. For a partition file, the options about checkpoints, points and images have no meaning.
+    centroid. Partitions are kept in RUN/migration and found again, as by `splinegeo migrate`. For a partition file, the
+    options about checkpoints, points and images have no meaning.
     """
+    check_run_or_file(source)
     from viz.html_page import PageImages, write_page
 
     shape = None if image_shape is None else _shape(image_shape)
@@ -72,12 +69,15 @@ def export_html(
         name = source.stem
         report = write_page(page, _partition_frame(source), title=title or name, image_shape=shape)
     else:
+        from experiments.partition_cache import PartitionCache
+
+        partitions = PartitionCache.of_run(source, cache, cache_gigabytes)
         folder, epochs, data, indices = _open_run(source, checkpoints, frames, points, seed, data_dir, download)
         kept = sorted({*indices, *range(min(images, len(data.x_train)))})
         name = source.resolve().name
         report = write_page(
             page,
-            _run_frames(folder, epochs, data, indices, half_width),
+            _run_frames(folder, epochs, data, indices, half_width, partitions),
             title=title or f"{name}: {_about_network(folder)}",
             point_labels=[str(int(data.y_train[index])) for index in indices],
             images=PageImages(
@@ -123,24 +123,32 @@ def _epochs(folder: RunFolder, checkpoints: str, frames: int) -> list[int]:
         return epochs
     if frames == 1:
         return epochs[-1:]
+    import numpy as np
+
     return [epochs[index] for index in np.linspace(0, len(epochs) - 1, frames).round().astype(int).tolist()]
 
 
 def _run_frames(
-    folder: RunFolder, epochs: list[int], data: LabelledImages, indices: list[int], half_width: float | None
+    folder: RunFolder,
+    epochs: list[int],
+    data: LabelledImages,
+    indices: list[int],
+    half_width: float | None,
+    cache: PartitionCache,
 ) -> Iterator[PageFrame]:
     from tqdm import tqdm
 
+    import splinegeo as sg
     from experiments.run_model import load_model
-    from experiments.run_regions import regions_on_slice
     from viz.html_frame import PageFrame
 
+    plane = sg.Slice.through_points(data.x_train[indices])
     events = folder.checkpoints()
     metrics = {entry["epoch"]: entry for entry in folder.metrics()}
     for epoch in tqdm(epochs, desc="checkpoints", unit="frame", disable=None):
         # The newest weights of a run that is under way are not among its checkpoints.
         which = epoch if epoch in events else "latest"
-        partition = regions_on_slice(load_model(folder, which, data), data.x_train[indices], half_width)
+        partition, _, _ = cache.find(epoch, load_model(folder, which, data), plane, half_width)
         about = [*events.get(epoch, [])]
         for key, label in (("train_accuracy", "train"), ("test_accuracy", "test")):
             value = metrics.get(epoch, {}).get(key)

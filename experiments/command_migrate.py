@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from experiments import migrate_options as options
-from experiments.options import DataDir, Device, Download
+from experiments.cache_options import Cache, CacheGigabytes
+from experiments.options import DataDir, Device, Download, Run
+from experiments.run_path import check_run_path
+from experiments.slice_options import HalfWidth, Points, PointsSeed
 
 
 def migrate(
-    run: options.Run,
-    points: options.Points = "0,1,2",
-    half_width: options.HalfWidth = None,
+    run: Run,
+    points: Points = "0,1,2",
+    half_width: HalfWidth = None,
     window: options.Window = None,
     frames: options.Frames = None,
-    seed: options.Seed = 0,
+    seed: PointsSeed = 0,
     color: options.Color = "norm",
     out: options.Out = None,
     strip: options.Strip = None,
@@ -29,8 +31,8 @@ def migrate(
     width: options.Width = 1280,
     theme: options.PaperTheme = "light",
     jobs: options.Jobs = None,
-    cache: options.Cache = None,
-    cache_gigabytes: options.CacheGigabytes = 4.0,
+    cache: Cache = None,
+    cache_gigabytes: CacheGigabytes = 4.0,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     device: Device = "auto",
@@ -41,6 +43,7 @@ def migrate(
     the next call, also after an interruption; the folder may be deleted at any time. Enumeration runs on the CPU in
     float64; --device is where the data are prepared.
     """
+    check_run_path(run)
     import torch
 
     from experiments import migration_record as record
@@ -80,7 +83,7 @@ def migrate(
     squares = record.window_half_width(of_points) if window is None else window or None
     processors = os.cpu_count() or 1
     jobs = min(jobs or processors, len(epochs))
-    kept = PartitionCache(cache or folder.path / "migration", round(cache_gigabytes * 1e9), time.time())
+    kept = PartitionCache.of_run(folder.path, cache, cache_gigabytes)
     first = FrameTask(folder.path, epochs[0], of_points, half_width, max(1, processors // jobs), kept)
     tasks = [replace(first, epoch=epoch) for epoch in epochs]
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from experiments.options import DataDir, Device, Download
+from experiments.options import DataDir, Device, Download, Run
+from experiments.run_path import check_run_path
+from experiments.slice_options import HalfWidth, Points, PointsSeed
 
 if TYPE_CHECKING:
     import splinegeo as sg
@@ -16,19 +17,12 @@ if TYPE_CHECKING:
 
 
 def regions(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `splinegeo train`.")],
+    run: Run,
     checkpoint: Annotated[
         str, typer.Option(help="Which weights: an epoch, memorised, final or latest.", metavar="EPOCH|EVENT")
     ] = "latest",
-    points: Annotated[
-        str, typer.Option(help="Three training points, by number, that the slice goes through; or random.")
-    ] = "0,1,2",
-    half_width: Annotated[
-        float | None,
-        typer.Option(
-            help="Enumerate on a square of this half-width about the points' mean.", show_default="fits points"
-        ),
-    ] = None,
+    points: Points = "0,1,2",
+    half_width: HalfWidth = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Partition file (.npz) to write.", show_default="RUN/partitions/epoch_EPOCH.npz"),
@@ -43,7 +37,7 @@ def regions(
         ),
     ] = "norm",
     boundary: Annotated[bool, typer.Option("--boundary", help="Draw the decision boundary in --picture.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of --points random.")] = 0,
+    seed: PointsSeed = 0,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     device: Device = "auto",
@@ -53,6 +47,7 @@ def regions(
     Prints what lies around the three points, and saves the partition: `splinegeo.load_partition` reads it. The
     enumeration itself runs on the CPU in float64.
     """
+    check_run_path(run)
     import torch
 
     from experiments.checkpoint import read_description
@@ -84,6 +79,8 @@ def regions(
 
 
 def _report(partition: sg.Partition, images: LabelledImages, indices: list[int], epoch: int) -> None:
+    import numpy as np
+
     from experiments.run_regions import regions_of_points
     from experiments.table import text_table
 

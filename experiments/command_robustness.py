@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.options import DataDir, Device, Download, Threads, set_threads
+from experiments.options import DataDir, Device, Download, Run, Threads, set_threads
+from experiments.run_path import check_run_path
 
 if TYPE_CHECKING:
     from experiments.run_folder import RunFolder
 
 
 def robustness(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `splinegeo train`.")],
+    run: Run,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -53,6 +54,7 @@ def robustness(
     Results are kept in RUN/robustness.jsonl, one line a checkpoint and setting: what is there already is not attacked
     again, and Ctrl-C loses at most one checkpoint. Needs the extra `attacks`.
     """
+    check_run_path(run)
     set_threads(threads)
     import torch
 

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 import splinegeo as sg
 from experiments.data import LabelledImages
 from experiments.errors import RunFolderError
+from experiments.partition_cache import PartitionCache
 from experiments.run_folder import LATEST, RunFolder
 from experiments.run_model import load_model
 from viz.explorer_samples import Samples
@@ -34,13 +35,18 @@ class RunSource:
         points: Sequence[int],
         half_width: float | None = None,
         is_growing: Callable[[], bool] = lambda: False,
+        cache: Path | None = None,
     ) -> None:
         self.folder = folder
         self.data = data.to(torch.device("cpu"), torch.float64)
         self.title = folder.path.name or str(folder.path)
         self.samples = Samples(self.data.x_train.numpy(), self.data.y_train.numpy())
-        through = through_samples(self.samples, points)
-        self.first = through if half_width is None else replace(through, window=Window((0.0, 0.0), half_width))
+        self.first = through_samples(self.samples, points)
+        if half_width is not None:
+            sg.Box(half_width)  # raises InvalidDomainError
+            self.first = replace(self.first, window=Window((0.0, 0.0), half_width))
+        self._half_width = half_width
+        self._cache = PartitionCache.of_run(folder.path, cache)
         self.input_shape = self.samples.x.shape[1:]
         self._is_growing = is_growing
         self._seen: tuple[object, list[Moment]] | None = None
@@ -63,8 +69,11 @@ class RunSource:
         return sg.read_network(self._model(moment), self.input_shape)
 
     def partition(self, moment: Moment, plane: sg.Slice, window: Window) -> sg.Partition | None:
-        """None: the explorer enumerates."""
-        return None
+        """What is kept on disk of a checkpoint, for the slice and window to begin with; else None."""
+        if plane is not self.first.plane or window != self.first.window:
+            return None
+        found = self._cache.look_up(_epoch_of(moment), self._model(moment), plane, self._half_width)
+        return None if found is None else found[0]
 
     def centroids(self, moment: Moment, x: Float64[np.ndarray, "k d"]) -> Float64[np.ndarray, "k d"] | None:
         """Centroids of a checkpoint's network at inputs, by vector-Jacobian products."""
@@ -108,11 +117,17 @@ class RunSource:
 
     def _model(self, moment: Moment) -> torch.nn.Module:
         if moment.key not in self._models:
-            which = LATEST if moment.key.startswith(LATEST) else int(moment.key.split("_")[1].split(".")[0])
+            which = LATEST if moment.key.startswith(LATEST) else _epoch_of(moment)
             self._models[moment.key] = load_model(self.folder, which, self.data)
             for key in list(self._models)[:-_MODELS_KEPT]:
                 del self._models[key]
         return self._models[moment.key]
+
+
+def _epoch_of(moment: Moment) -> int:
+    if moment.key.startswith(LATEST):
+        return int(moment.key.removeprefix(LATEST))
+    return int(moment.key.split("_")[1].split(".")[0])
 
 
 def open_run(
@@ -122,10 +137,12 @@ def open_run(
     half_width: float | None = None,
     data_dir: Path = Path("data"),
     download: bool = False,
+    cache: Path | None = None,
 ) -> RunSource:
     """Open a run folder for the explorer; it is watched for new checkpoints while it is not finished.
 
-    Raises RunFolderError if it is no run folder or has no checkpoint, and the errors of `load_data`.
+    `cache` is the folder of partitions on disk, by default RUN/migration. Raises RunFolderError if it is no run folder
+    or has no checkpoint, InvalidDomainError for a half-width that is not positive, and the errors of `load_data`.
     """
     from experiments.data import load_data
     from experiments.train_run import is_finished
@@ -136,4 +153,4 @@ def open_run(
             f"{path} has no checkpoint yet: train it, or watch it with splinegeo train {path} --explore"
         )
     images = load_data(folder.settings.data, data_dir, download) if data is None else data
-    return RunSource(folder, images, points, half_width, lambda: not is_finished(folder))
+    return RunSource(folder, images, points, half_width, lambda: not is_finished(folder), cache)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,26 +77,14 @@ def network_at(task: FrameTask) -> nn.Module:
 
 
 def find_regions(task: FrameTask, model: nn.Module) -> tuple[sg.Partition, Float[np.ndarray, " R"], bool]:
-    """A network's regions, their norms, and whether they were in the cache; enumerated and kept there if not.
+    """A network's regions on the task's slice, their norms, and whether they were in the cache.
 
-    Files are named by a hash of the weights, the slice and the domain; damaged ones are made anew. Raises the errors
-    of `splinegeo.enumerate_regions`.
+    Raises as `PartitionCache.find`.
     """
     import splinegeo as sg
 
     plane = sg.Slice.through_points(task.points.x_train)
-    key = hashlib.sha256()
-    weights = [tensor.numpy() for _, tensor in sorted(model.state_dict().items())]
-    for array in (*weights, plane.origin, plane.basis, np.array([task.half_width or 0.0])):
-        key.update(np.ascontiguousarray(array).data)
-    path = task.cache.path(task.epoch, key.hexdigest())
-    if (cached := task.cache.read(path, model)) is not None:
-        return *cached, True
-    domain = None if task.half_width is None else sg.Box(task.half_width)
-    partition = sg.enumerate_regions(model, plane, domain, threads=task.threads)
-    norms = partition.operator_norms()
-    task.cache.write(path, partition, norms)
-    return partition, norms, False
+    return task.cache.find(task.epoch, model, plane, task.half_width, task.threads)
 
 
 def draw_pictures(task: PictureTask) -> FramePictures:

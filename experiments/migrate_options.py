@@ -7,24 +7,8 @@ from typing import Annotated
 
 import typer
 
-_SLICE, _PICTURES, _WORK = "Slice and checkpoints", "Pictures", "Work"
+_SLICE, _CHECKPOINTS, _PICTURES, _WORK = "Slice", "Checkpoints", "Pictures", "Work"
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `splinegeo train`.")]
-
-Points = Annotated[
-    str,
-    typer.Option(
-        help="Three training points, by number, that the slice goes through; or random.", rich_help_panel=_SLICE
-    ),
-]
-HalfWidth = Annotated[
-    float | None,
-    typer.Option(
-        help="Show a square of this half-width about the points' mean.",
-        show_default="fits points",
-        rich_help_panel=_SLICE,
-    ),
-]
 Window = Annotated[
     float | None,
     typer.Option(
@@ -35,10 +19,10 @@ Window = Annotated[
 ]
 Frames = Annotated[
     int | None,
-    typer.Option(min=2, help="Take so many of the checkpoints, evenly.", show_default="all", rich_help_panel=_SLICE),
+    typer.Option(
+        min=2, help="Take so many of the checkpoints, evenly.", show_default="all", rich_help_panel=_CHECKPOINTS
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of --points random.", rich_help_panel=_SLICE)]
-
 Color = Annotated[
     str,
     typer.Option(
@@ -85,21 +69,5 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         min=1, help="Processes that enumerate and draw.", show_default="one a processor", rich_help_panel=_WORK
-    ),
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder where partitions are kept for the next call.",
-        show_default="RUN/migration",
-        rich_help_panel=_WORK,
-    ),
-]
-CacheGigabytes = Annotated[
-    float,
-    typer.Option(
-        min=0.0,
-        help="Size of that folder at most; those not used for longest go first. 0 keeps nothing.",
-        rich_help_panel=_WORK,
     ),
 ]

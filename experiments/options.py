@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `splinegeo train`.")]
+RunOrPartition = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN|PARTITION",
+        help="Run folder, as made by `splinegeo train`, or partition file, as made by `splinegeo regions`.",
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto (CUDA when there is one), cpu or cuda.", metavar="auto|cpu|cuda")
 ]

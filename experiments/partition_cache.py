@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     import splinegeo as sg
 
+DEFAULT_GIGABYTES = 4.0
 # A file is hardly smaller than this share of its partition in memory: with less room it is not even written.
 _LEAST_SHARE = 0.2
 # The folder may hold what a user put there: only files of these names are ever removed.
@@ -38,9 +41,38 @@ class PartitionCache:
     started: float
     """When the call began, as `time.time()`: files used since then stay."""
 
+    @classmethod
+    def of_run(cls, run: Path, folder: Path | None = None, gigabytes: float = DEFAULT_GIGABYTES) -> PartitionCache:
+        """The cache of a run from now on; by default its folder is RUN/migration."""
+        return cls(folder or run / "migration", round(gigabytes * 1e9), time.time())
+
     def path(self, epoch: int, key: str) -> Path:
         """Where the partition of an epoch is, or would be; the key is a hash of all that decides it."""
         return self.folder / f"epoch_{epoch:06d}_{key[:16]}.npz"
+
+    def find(
+        self, epoch: int, model: nn.Module, plane: sg.Slice, half_width: float | None, threads: int | None = None
+    ) -> tuple[sg.Partition, Float[np.ndarray, " R"], bool]:
+        """A network's regions, their norms, and whether they were here; enumerated and kept if not.
+
+        Without a half-width on a square that holds the slice's points with a margin. Damaged files are made anew.
+        Raises the errors of `splinegeo.enumerate_regions`.
+        """
+        import splinegeo as sg
+
+        if (kept := self.look_up(epoch, model, plane, half_width)) is not None:
+            return *kept, True
+        domain = None if half_width is None else sg.Box(half_width)
+        partition = sg.enumerate_regions(model, plane, domain, threads=threads)
+        norms = partition.operator_norms()
+        self.write(self.path(epoch, _key(model, plane, half_width)), partition, norms)
+        return partition, norms, False
+
+    def look_up(
+        self, epoch: int, model: nn.Module, plane: sg.Slice, half_width: float | None
+    ) -> tuple[sg.Partition, Float[np.ndarray, " R"]] | None:
+        """What `find` finds, if it is here."""
+        return self.read(self.path(epoch, _key(model, plane, half_width)), model)
 
     def count(self) -> int:
         """Number of partitions that are there."""
@@ -60,6 +92,7 @@ class PartitionCache:
         for used in (path, _norms_path(path)):
             with suppress(OSError):  # another process may have removed it, and a folder may be read-only
                 used.touch()
+        partition.recall_norms(norms)
         return partition, norms
 
     def write(self, path: Path, partition: sg.Partition, norms: Float[np.ndarray, " R"]) -> bool:
@@ -102,6 +135,15 @@ class PartitionCache:
                     status = path.stat()
                     found.append((status.st_mtime, status.st_size, path))
         return found
+
+
+def _key(model: nn.Module, plane: sg.Slice, half_width: float | None) -> str:
+    """A hash of all that decides the regions: weights, slice and domain."""
+    key = hashlib.sha256()
+    weights = [tensor.numpy() for _, tensor in sorted(model.state_dict().items())]
+    for array in (*weights, plane.origin, plane.basis, np.array([half_width or 0.0])):
+        key.update(np.ascontiguousarray(array).data)
+    return key.hexdigest()
 
 
 def _norms_path(path: Path) -> Path:

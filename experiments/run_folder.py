@@ -13,6 +13,7 @@ from torch import Tensor
 from experiments.checkpoint import Checkpoint, read_checkpoint, read_description, write_checkpoint
 from experiments.errors import RunFolderError, SettingsError
 from experiments.provenance import provenance
+from experiments.run_path import check_run_path
 from experiments.settings import RunSettings, as_json, differences, from_json
 from splinegeo.atomic import TEMPORARY_SUFFIX, write_atomically
 
@@ -58,11 +59,8 @@ class RecordFolder:
 
         Raises RunFolderError when it is missing, foreign, damaged, of another experiment or of a newer version.
         """
+        check_run_path(path)
         config_path = path / "config.json"
-        if not path.is_dir():
-            raise RunFolderError(f"there is no run folder {path}")
-        if not config_path.is_file():
-            raise RunFolderError(f"{path} is not a run folder: it has no config.json")
         try:
             config = json.loads(config_path.read_text("utf-8"))
         except (ValueError, RecursionError):

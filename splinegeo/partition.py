@@ -219,6 +219,18 @@ class Partition:
             cache[kind, space] = operator_norms(partition, kind, space).astype(self.dtype, copy=False)
         return cache[kind, space]
 
+    def recall_norms(self, norms: ArrayLike, kind: str = "frobenius", space: str = "input") -> None:
+        """Take norms (R,) that `operator_norms` gave for these regions before, so that they are not worked out again.
+
+        Raises `ShapeError` if they are not one for each region.
+        """
+        recalled = np.array(norms, dtype=self.dtype)
+        if recalled.shape != (self.n_regions,):
+            raise ShapeError(
+                f"norms of {self.n_regions} regions must have the shape ({self.n_regions},), not {recalled.shape}"
+            )
+        self._norms[kind, space] = recalled
+
     # queries
 
     def locate(self, t: ArrayLike) -> Int64[np.ndarray, " n"]:

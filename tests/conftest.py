@@ -1,10 +1,12 @@
 """Fixtures that several test files share."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
+from experiments import cli
 from experiments.data import LabelledImages, embedded_mnist
 
 
@@ -21,3 +23,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`splinegeo` with some arguments, in this process: exit code, standard output, and standard error as one line."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["splinegeo", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
+
+    return call

@@ -1,16 +1,16 @@
 """Adversarial attacks by the real AutoAttack: they stay in their ball, beat noise, and leave the model alone."""
 
 import builtins
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from small_runs import small_run
 from torch import nn
 
 import experiments.robustness as robustness_module
-from experiments import cli
 from experiments.attacks import EPSILON, OnPixels, attacked_accuracy
 from experiments.data import LabelledImages
 from experiments.errors import SettingsError
@@ -19,8 +19,6 @@ from experiments.metrics import accuracy_and_loss, robust_accuracy
 from experiments.models import mlp
 from experiments.robustness import RobustnessSettings, measured
 from experiments.run_folder import RunFolder
-from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from experiments.train_run import train_run
 from experiments.training import Training
 from splinegeo.errors import MissingExtraError
 
@@ -152,27 +150,22 @@ def test_refusals(model: nn.Module, data: LabelledImages, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, mnist: LabelledImages) -> RunFolder:
-    settings = RunSettings(
-        DataSettings(n_train=256, n_test=48),
-        ModelSettings((24,), initial_scale=1.0),
-        TrainingSettings("squared-error", learning_rate=0.003, batch_size=64, epochs=12, logs_per_decade=1),
+    path = small_run(
+        tmp_path_factory.mktemp("runs") / "run",
+        mnist,
+        *(256, 48),
+        widths=(24,),
+        initial_scale=1.0,
+        batch_size=64,
+        epochs=12,
+        dtype="float32",
     )
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", settings)
-    train_run(folder, mnist.first(256, 48), CPU, show_progress=False)
-    return folder
+    return RunFolder.open(path)
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", "robustness", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
-
-    return call
+def splinegeo(program):
+    return partial(program, "robustness")
 
 
 def test_the_command_measures_and_remembers(

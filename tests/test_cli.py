@@ -66,6 +66,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("command", ["explore", "export-html", "migrate", "centroids", "regions", "robustness"])
+def test_a_missing_run_is_named_before_anything_slow_is_imported(tmp_path: Path, command: str):
+    program = """
+import sys
+from experiments.cli import main
+try:
+    main()
+finally:
+    print(sorted({"torch", "napari", "numba", "matplotlib"} & set(sys.modules)))
+"""
+    missing = str(tmp_path / "missing")
+    found = subprocess.run([sys.executable, "-c", program, command, missing], capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stderr.startswith("splinegeo: there is no run folder")
+    assert found.stderr.endswith(f"{missing}\n")
+    assert found.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

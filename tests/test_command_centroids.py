@@ -4,50 +4,32 @@ import dataclasses
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import small_run
 
 import splinegeo as sg
-from experiments import cli, data
+from experiments import data
 from experiments.centroid_array import progress_of, stream_centroids
 from experiments.centroid_kind import CentroidKind
 from experiments.data import LabelledImages
 from experiments.run_folder import RunFolder
 from experiments.run_model import build_model, load_model
-from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from experiments.train_run import train_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, mnist: LabelledImages) -> Path:
-    """A small run on real MNIST, float64."""
-    training = TrainingSettings(
-        loss="squared-error", learning_rate=0.003, batch_size=60, epochs=12, logs_per_decade=1, dtype="float64"
-    )
-    settings = RunSettings(DataSettings(n_train=300, n_test=20), ModelSettings((32, 32), initial_scale=1.5), training)
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", settings)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a network trains fastest on one
-    train_run(folder, mnist.first(300, 20), torch.device("cpu"), show_progress=False)
-    torch.set_num_threads(before)
-    return folder.path
+    return small_run(tmp_path_factory.mktemp("runs") / "run", mnist, 300, 20, widths=(32, 32), batch_size=60, epochs=12)
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", "centroids", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
-
-    return call
+def splinegeo(program):
+    return partial(program, "centroids")
 
 
 def model_and_images(run: Path, which: str, mnist: LabelledImages) -> tuple[torch.nn.Module, torch.Tensor]:

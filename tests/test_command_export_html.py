@@ -1,22 +1,19 @@
 """`splinegeo export-html`: a real run as a page in a real browser, clicked with a real mouse; and what it refuses."""
 
 import json
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from browser import Browser, browser
+from small_runs import small_run
 
 import splinegeo as sg
-from experiments import cli
 from experiments.data import LabelledImages
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
-from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from experiments.train_run import train_run
 from viz.centroids import centroid_colors
 
 READY = "document.body.dataset.renderer && document.body.dataset.shown !== undefined"
@@ -27,17 +24,8 @@ PIXELS = """((name) => { const canvas = [...document.querySelectorAll('#pictures
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, mnist: LabelledImages) -> Path:
-    """A small run on real MNIST with a handful of checkpoints; its folder's name is markup."""
-    training = TrainingSettings(
-        loss="squared-error", learning_rate=0.003, batch_size=32, epochs=20, logs_per_decade=1, dtype="float64"
-    )
-    settings = RunSettings(DataSettings(n_train=64, n_test=16), ModelSettings((24, 24), initial_scale=1.5), training)
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "<b>run&amp;", settings)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a network trains fastest on one
-    train_run(folder, mnist.first(64, 16), torch.device("cpu"), show_progress=False)
-    torch.set_num_threads(before)
-    return folder.path
+    """Its folder's name is markup."""
+    return small_run(tmp_path_factory.mktemp("runs") / "<b>run&amp;", mnist, widths=(24, 24))
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +35,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", "export-html", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
-
-    return call
+def splinegeo(program):
+    return partial(program, "export-html")
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -194,6 +174,14 @@ def test_a_run_clicked_and_stepped_through(
     assert chromium.problems == []
     assert chromium.requests == [page.resolve().as_uri()]
     assert len(chromium.screenshot()) > 20_000
+
+
+def test_partitions_are_kept_and_give_the_same_page(splinegeo, run: Path, tmp_path: Path, monkeypatch) -> None:
+    options = ["--frames", "2", "--cache", tmp_path / "kept"]
+    assert splinegeo(run, "--out", tmp_path / "first.html", *options)[0] == 0
+    monkeypatch.setattr(sg, "enumerate_regions", lambda *_, **__: pytest.fail("enumerated again"))
+    assert splinegeo(run, "--out", tmp_path / "second.html", *options)[0] == 0
+    assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
 
 
 def test_chosen_checkpoints_domain_and_points(

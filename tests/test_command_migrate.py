@@ -2,39 +2,28 @@
 
 import os
 import shutil
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import small_run
 
 import splinegeo as sg
-from experiments import cli, frame_regions
+from experiments import frame_regions
 from experiments.data import LabelledImages
 from experiments.migration_record import chosen_epochs, still_epochs
 from experiments.partition_cache import PartitionCache
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
-from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from experiments.train_run import train_run
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, mnist: LabelledImages) -> Path:
-    """A small run on real MNIST with a handful of checkpoints."""
-    training = TrainingSettings(
-        loss="squared-error", learning_rate=0.003, batch_size=32, epochs=20, logs_per_decade=1, dtype="float64"
-    )
-    settings = RunSettings(DataSettings(n_train=64, n_test=16), ModelSettings((16, 16), initial_scale=1.5), training)
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", settings)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a network trains fastest on one
-    train_run(folder, mnist.first(64, 16), torch.device("cpu"), show_progress=False)
-    torch.set_num_threads(before)
-    return folder.path
+    return small_run(tmp_path_factory.mktemp("runs") / "run", mnist)
 
 
 @pytest.fixture
@@ -44,16 +33,8 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", "migrate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
-
-    return call
+def splinegeo(program):
+    return partial(program, "migrate")
 
 
 def quick(run: Path) -> list[object]:

@@ -1,40 +1,24 @@
 """The picture of `splinegeo regions` in other colours than the default's: what is asked is what is drawn."""
 
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from small_runs import small_run
 
-from experiments import cli
 from experiments.data import LabelledImages
-from experiments.run_folder import RunFolder
-from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from experiments.train_run import train_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, mnist: LabelledImages) -> Path:
-    training = TrainingSettings(loss="squared-error", batch_size=32, epochs=2, logs_per_decade=1, dtype="float64")
-    settings = RunSettings(DataSettings(n_train=64, n_test=16), ModelSettings((16, 16), initial_scale=1.5), training)
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", settings)
-    train_run(folder, mnist.first(64, 16), torch.device("cpu"), show_progress=False)
-    return folder.path
+    return small_run(tmp_path_factory.mktemp("runs") / "run", mnist, epochs=2)
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", "regions", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
-
-    return call
+def splinegeo(program):
+    return partial(program, "regions")
 
 
 def test_colorings_and_boundary(splinegeo, run: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,19 +11,20 @@ import pytest
 import torch
 import typer
 from explorer_cases import wait_until
-from explorer_runs import small_run
+from small_runs import small_run
 
 import splinegeo as sg
-from experiments import cli
 from experiments.data import LabelledImages
 from experiments.errors import RunFolderError
 from experiments.explorer_run import open_run
 from experiments.live_training import stop, training_process, wait_for_run
+from experiments.partition_cache import PartitionCache
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
 from viz import napari_window
 from viz.errors import DrawingError
 from viz.explorer_frame import FrameKey, make_frame
+from viz.explorer_window import Window
 from viz.napari_window import check_can_open
 
 
@@ -39,14 +39,10 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def splinegeo(program):
     def call(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), " ".join(err.replace("│", " ").split())
+        code, _, err = program(*arguments)
+        return code, err
 
     return call
 
@@ -88,6 +84,44 @@ def test_a_frame_of_a_run_is_what_the_library_finds_for_the_checkpoint(run: Path
     np.testing.assert_allclose(frame.points, plane.points, atol=1e-12)
     np.testing.assert_allclose(frame.centroids, plane.project(sg.centroids(model, x)), atol=1e-9)
     assert source.samples.name(9) == f"training point 9 (class {int(mnist.y_train[9])})"
+
+
+@pytest.mark.parametrize("half_width", [None, 6.0])
+def test_what_migrate_has_kept_is_not_enumerated_again(run: Path, half_width: float | None, monkeypatch):
+    source = open_run(run, half_width=half_width)
+    moment = source.moments()[2]
+    key = FrameKey(moment, source.first, source.first.window)
+    enumerated = make_frame(source, key).partition
+    folder = RunFolder.open(run)
+    epoch = list(folder.checkpoints())[2]
+    model = load_model(folder, epoch, source.data)
+    cache = PartitionCache.of_run(run)
+    kept, norms, was_there = cache.find(epoch, model, sg.Slice.through_points(source.data.x_train[:3]), half_width)
+    assert not was_there
+    monkeypatch.setattr("viz.explorer_frame.enumerate_regions", lambda *_, **__: pytest.fail("enumerated again"))
+    monkeypatch.setattr("splinegeo.partition.operator_norms", lambda *_: pytest.fail("worked out again"))
+    frame = make_frame(source, key)
+    assert frame.partition.n_regions == enumerated.n_regions == kept.n_regions
+    np.testing.assert_array_equal(frame.partition.pattern_keys, enumerated.pattern_keys)
+    np.testing.assert_array_equal(frame.partition.operator_norms(), norms)
+    assert source.partition(moment, source.first.plane, Window((0.0, 0.0), 0.1)) is None
+    assert source.partition(source.moments()[1], source.first.plane, source.first.window) is None
+
+
+def test_a_cache_elsewhere_and_a_damaged_one(run: Path, tmp_path: Path):
+    source = open_run(run, cache=tmp_path / "kept")
+    moment, plane = source.moments()[0], source.first.plane
+    cache = PartitionCache.of_run(run, tmp_path / "kept")
+    cache.find(0, load_model(RunFolder.open(run), 0, source.data), plane, None)
+    assert source.partition(moment, plane, source.first.window) is not None
+    (path,) = (tmp_path / "kept").glob("*.npz")
+    path.write_bytes(path.read_bytes()[:1000])
+    assert source.partition(moment, plane, source.first.window) is None
+
+
+def test_a_half_width_must_be_positive(run: Path):
+    with pytest.raises(sg.InvalidDomainError, match="positive finite half_width"):
+        open_run(run, half_width=-1.0)
 
 
 def test_newer_weights_than_the_last_checkpoint_are_a_moment_too(run: Path):
@@ -199,7 +233,7 @@ def test_a_qt_that_would_crash_is_refused(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_no_run_and_no_partition(splinegeo, run: Path, tmp_path: Path):
     code, err = splinegeo("explore", tmp_path / "nothing")
     assert code == 1
-    assert "No such file" in err
+    assert "there is no run folder and no partition file" in err
     (tmp_path / "empty").mkdir()
     code, err = splinegeo("explore", tmp_path / "empty")
     assert code == 1

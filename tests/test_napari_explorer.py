@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from explorer_cases import SmallSource
-from explorer_runs import small_run
 from PIL import Image
+from small_runs import small_run
 
 import splinegeo as sg
 from experiments import cli

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from explorer_cases import partition
-from explorer_runs import small_run
+from small_runs import small_run
 from test_napari_explorer import settle
 
 import splinegeo as sg

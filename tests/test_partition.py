@@ -1,5 +1,7 @@
 """What a partition says of its regions: areas, patterns, neighbours, and the hand-over to shapely and networkx."""
 
+from dataclasses import replace
+
 import networkx
 import numpy as np
 import pytest
@@ -172,3 +174,16 @@ def test_a_choice_of_regions_that_makes_no_sense(regions: object) -> None:
     for query in (partition.centroids, partition.radii):
         with pytest.raises((IndexError, TypeError, ValueError)):
             query(regions)
+
+
+def test_recalled_norms_are_given_back_and_must_fit() -> None:
+    partition = crossed_square()
+    norms = partition.operator_norms()
+    other = replace(partition)
+    other.recall_norms(norms)
+    np.testing.assert_array_equal(other.operator_norms(), norms)
+    assert other.operator_norms() is not norms
+    other.recall_norms(2 * norms, "spectral", "slice")
+    np.testing.assert_array_equal(other.operator_norms("spectral", "slice"), 2 * norms)
+    with pytest.raises(sg.ShapeError, match="norms of"):
+        other.recall_norms(norms[1:])
