@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -48,8 +49,11 @@ app.add_typer(figures, name="figure")
 app.add_typer(tables, name="table")
 
 
-def main() -> None:
-    """Run the command line: exit code 0, 1 for an error, 2 for wrong usage, 130 when stopped by Ctrl-C."""
+def main(report: Callable[[str], object] = lambda message: None) -> None:
+    """Run the command line: exit code 0, 1 for an error, 2 for wrong usage, 130 when stopped by Ctrl-C.
+
+    `report` is called with the message of an error.
+    """
     # Threads that spin while they wait slow down whatever else runs on the machine, and then each other: it must be set
     # before torch is loaded, which is also why the commands import what they need only when they run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -59,6 +63,7 @@ def main() -> None:
         message, code = _explain(error)
         if message is None:
             raise
+        report(message)
         print(f"splinegeo: {message}", file=sys.stderr)
         sys.exit(code)
 

@@ -18,7 +18,7 @@ from experiments.run_folder import LATEST, RunFolder
 from experiments.run_model import load_model
 from viz.explorer_samples import Samples
 from viz.explorer_slices import through_samples
-from viz.explorer_source import Moment
+from viz.explorer_source import Growth, Moment
 from viz.explorer_window import Window
 
 _MEASURES = {"train_accuracy": "train", "test_accuracy": "test", "centroid_alignment_mean": "alignment"}
@@ -34,7 +34,7 @@ class RunSource:
         data: LabelledImages,
         points: Sequence[int],
         half_width: float | None = None,
-        is_growing: Callable[[], bool] = lambda: False,
+        growth: Callable[[], Growth] = lambda: Growth(False),
         cache: Path | None = None,
     ) -> None:
         self.folder = folder
@@ -48,14 +48,14 @@ class RunSource:
         self._half_width = half_width
         self._cache = PartitionCache.of_run(folder.path, cache)
         self.input_shape = self.samples.x.shape[1:]
-        self._is_growing = is_growing
+        self._growth = growth
         self._seen: tuple[object, list[Moment]] | None = None
         self._models: dict[str, torch.nn.Module] = {}
 
     @property
-    def is_growing(self) -> bool:
+    def growth(self) -> Growth:
         """Whether the run is still in training."""
-        return self._is_growing()
+        return self._growth()
 
     def moments(self) -> Sequence[Moment]:
         """The checkpoints, and the newest weights where they are newer. Raises RunFolderError, CheckpointError."""
@@ -153,4 +153,11 @@ def open_run(
             f"{path} has no checkpoint yet: train it, or watch it with splinegeo train {path} --explore"
         )
     images = load_data(folder.settings.data, data_dir, download) if data is None else data
-    return RunSource(folder, images, points, half_width, lambda: not is_finished(folder), cache)
+    if is_finished(folder):
+        return RunSource(folder, images, points, half_width, cache=cache)
+
+    def growth() -> Growth:
+        finished = is_finished(folder)
+        return Growth(not finished, "training has reached its end" if finished else "waiting for new checkpoints")
+
+    return RunSource(folder, images, points, half_width, growth, cache)

@@ -13,7 +13,7 @@ from torch import nn
 import splinegeo as sg
 from viz.explorer_samples import Samples
 from viz.explorer_slices import SliceChoice, through_samples
-from viz.explorer_source import Moment
+from viz.explorer_source import Growth, Moment
 from viz.explorer_window import Window
 
 
@@ -54,6 +54,11 @@ class SmallSource:
     def __post_init__(self) -> None:
         self.samples = samples()
         self.first: SliceChoice = through_samples(self.samples, [0, 1, 2])
+
+    @property
+    def growth(self) -> Growth:
+        """As it was told."""
+        return Growth(self.is_growing)
 
     def moments(self) -> list[Moment]:
         """One moment for each network."""

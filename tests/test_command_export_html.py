@@ -243,7 +243,10 @@ def test_refusals_are_one_line(splinegeo, run: Path, arguments: list[str], code:
 
 
 def test_a_missing_run_and_a_foreign_file(splinegeo, tmp_path: Path) -> None:
-    assert splinegeo(tmp_path / "none")[::2] == (1, f"splinegeo: there is no run folder {tmp_path / 'none'}")
+    assert splinegeo(tmp_path / "none")[::2] == (
+        1,
+        f"splinegeo: there is no run folder and no partition file {tmp_path / 'none'}",
+    )
     (tmp_path / "foreign.npz").write_bytes(b"no archive")
     code, _, err = splinegeo(tmp_path / "foreign.npz")
     assert code == 1

@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
-from explorer_cases import wait_until
 from small_runs import small_run
 
 import splinegeo as sg
 from experiments.data import LabelledImages
 from experiments.errors import RunFolderError
 from experiments.explorer_run import open_run
-from experiments.live_training import stop, training_process, wait_for_run
 from experiments.partition_cache import PartitionCache
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
 from viz import napari_window
 from viz.errors import DrawingError
 from viz.explorer_frame import FrameKey, make_frame
+from viz.explorer_source import Growth
 from viz.explorer_window import Window
 from viz.napari_window import check_can_open
 
@@ -65,7 +63,7 @@ def test_moments_are_the_checkpoints_with_what_was_measured(run: Path):
         assert moment.measures["train"] == entry["train_accuracy"]
         assert moment.measures["test"] == entry["test_accuracy"]
         assert moment.measures["alignment"] == pytest.approx(entry["centroid_alignment_mean"])
-    assert not source.is_growing
+    assert source.growth == Growth(False)
     assert source.index_of("final") == len(moments) - 1
     assert source.index_of("0") == 0
     with pytest.raises(RunFolderError, match="no checkpoint 'nowhere'"):
@@ -149,36 +147,6 @@ def test_the_folder_is_read_again_only_when_it_has_changed(run: Path, monkeypatc
     again = source.moments()
     assert again is not first
     assert again == first
-
-
-def test_live_training_in_a_process_of_its_own(tmp_path: Path):
-    path = tmp_path / "live"
-    arguments = ["train", str(path), "--train-samples", "32", "--test-samples", "16", "--widths", "8,8"]
-    process = training_process([*arguments, "--epochs", "60", "--batch-size", "16", "--threads", "1", "--explore"])
-    source = wait_for_run(path, process, tmp_path)
-    assert process.wait(240) == 0
-    assert not source.is_growing
-    moments = source.moments()
-    assert moments[-1].title.startswith("epoch 60 · final")
-    frame = make_frame(source, FrameKey(moments[-1], source.first, source.first.window))
-    assert frame.partition.complete
-
-
-def test_a_training_that_cannot_begin_ends_with_its_code(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    process = training_process(["train", str(tmp_path / "run"), "--train-samples", "5000"])
-    with pytest.raises(typer.Exit) as exit_:
-        wait_for_run(tmp_path / "run", process, tmp_path)
-    assert exit_.value.exit_code == 1
-    assert "5000" in capfd.readouterr().err
-
-
-def test_stopping_a_training_keeps_what_it_saved(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    path = tmp_path / "live"
-    process = training_process(["train", str(path), "--train-samples", "64", "--widths", "16", "--epochs", "100000"])
-    wait_until(lambda: (path / "checkpoints" / "epoch_000001.safetensors").is_file(), 240)
-    stop(process, 120)
-    assert process.returncode == 130
-    assert RunFolder.open(path).checkpoints()
 
 
 @pytest.mark.usefixtures("no_display")

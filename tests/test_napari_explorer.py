@@ -22,6 +22,7 @@ from experiments.data import LabelledImages
 from experiments.explorer_run import RunSource, open_run
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
+from viz.explorer_source import Growth
 
 pytest.importorskip("napari", reason="napari is not installed: pip install 'splinegeo[napari]'")
 pytestmark = [
@@ -75,7 +76,7 @@ def explorer(window: Any) -> Any:
     window.whole_slice()
     window.select(None)
     settle(lambda: window.is_complete and window.shown.key.choice is window.session.source.first)
-    settle(lambda: not window._timers["settled"].isActive())
+    settle(lambda: not window._settled.isActive())
     return window
 
 
@@ -287,7 +288,7 @@ def test_zooming_enumerates_what_is_in_view_and_keeps_its_place_and_colours(expl
     np.testing.assert_array_equal(np.concatenate(explorer.panel.details.pattern), np.concatenate(whole.pattern(region)))
     explorer.dock.refine.setChecked(False)
     explorer.viewer.camera.zoom *= 20
-    settle(lambda: not explorer._timers["settled"].isActive())
+    settle(lambda: not explorer._settled.isActive())
     assert explorer.session.window == near
     explorer.dock.refine.setChecked(True)
     explorer.dock.homed.emit()
@@ -387,7 +388,7 @@ def test_new_checkpoints_of_a_training_are_followed(window: Any, run: Path, tmp_
     for epoch in aside:
         folder.checkpoint_path(epoch).unlink()
     folder.latest_path.unlink()
-    second = Explorer(window.viewer, RunSource(folder, mnist.first(64, 16), (0, 1, 2), is_growing=lambda: True))
+    second = Explorer(window.viewer, RunSource(folder, mnist.first(64, 16), (0, 1, 2), growth=lambda: Growth(True)))
     settle(lambda: second.is_complete)
     assert not second.dock.slider.isEnabled()
     for epoch, content in aside.items():

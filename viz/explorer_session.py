@@ -40,7 +40,7 @@ class Session:
         self.choice = source.first
         self.window = source.first.window
         self.coloring = coloring
-        self.follows = source.is_growing
+        self.follows = source.growth.goes_on
         self.error: Exception | None = None
         self._on_frame = on_frame
         self._on_progress = on_progress
@@ -80,7 +80,7 @@ class Session:
     def go_to(self, index: int) -> None:
         """Ask for another moment."""
         self.index = int(np.clip(index, 0, max(len(self.moments) - 1, 0)))
-        self.follows = self.source.is_growing and self.index == len(self.moments) - 1
+        self.follows = self.source.growth.goes_on and self.index == len(self.moments) - 1
         self.ask()
 
     def color_by(self, name: str) -> None:

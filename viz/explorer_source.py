@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float64
@@ -25,6 +25,14 @@ class Moment:
     """What is known about it, by name; the explorer draws what all moments have as curves."""
 
 
+class Growth(NamedTuple):
+    """Whether new moments may appear, and what is said about that."""
+
+    goes_on: bool
+    text: str = ""
+    failed: bool = False
+
+
 class Source(Protocol):
     """Where networks come from. The explorer calls these methods from its worker thread."""
 
@@ -41,7 +49,7 @@ class Source(Protocol):
         """The slice to begin with, and its window."""
 
     @property
-    def is_growing(self) -> bool:
+    def growth(self) -> Growth:
         """Whether new moments may appear, so that asking again is worth while."""
 
     def moments(self) -> Sequence[Moment]:
@@ -60,7 +68,7 @@ class Source(Protocol):
 class PartitionSource:
     """One partition, as read from a file."""
 
-    is_growing = False
+    growth = Growth(False)
 
     def __init__(self, part: Partition, title: str) -> None:
         self.title = title

@@ -19,10 +19,10 @@ from qtpy.QtWidgets import (
 
 from viz.coloring import COLORINGS, SCALES
 from viz.explorer_samples import Samples
-from viz.explorer_source import Moment
+from viz.explorer_source import Growth, Moment
 from viz.napari_color_bar import ColorBar
 from viz.napari_slice_chooser import SliceChooser
-from viz.napari_theme import SHEET, label
+from viz.napari_theme import SHEET, label, set_role
 from viz.napari_timeline import Timeline
 from viz.text import grouped
 
@@ -110,6 +110,12 @@ class Dock(QWidget):
         state = self._state.replace("working …", instead or "working …")
         self.about.setText("  ·  ".join(text for text in (self._count, state) if text))
 
+    def show_growth(self, growth: Growth) -> None:
+        """Show what becomes of the training that is followed."""
+        self.growth.setText(growth.text)
+        self.growth.setVisible(bool(growth.text))
+        set_role(self.growth, "problem" if growth.failed else "caption")
+
     def show_problem(self, text: str) -> None:
         """Show one line about what went wrong; an empty one hides it."""
         self.problem.setText(text)
@@ -138,10 +144,11 @@ class Dock(QWidget):
         self.progress.setTextVisible(False)
         self.progress.setFixedHeight(3)
         self.progress.setVisible(False)
-        self.problem = label("", "problem")
-        self.problem.setWordWrap(True)
-        self.problem.setVisible(False)
-        for widget in (self.moment, self.about, self.progress, self.problem):
+        self.growth, self.problem = label("", "caption"), label("", "problem")
+        for line in (self.growth, self.problem):
+            line.setWordWrap(True)
+            line.setVisible(False)
+        for widget in (self.moment, self.about, self.progress, self.growth, self.problem):
             self._column.addWidget(widget)
 
     def _add_timeline(self) -> None:

@@ -21,14 +21,16 @@ from viz.explorer_source import Source
 from viz.napari_camera import Camera
 from viz.napari_chip import Chip
 from viz.napari_dock import Dock, scrolling
+from viz.napari_following import Following
 from viz.napari_layers import RegionLayers
 from viz.napari_lines import LinesInView
 from viz.napari_mouse import Mouse
+from viz.napari_playback import Playback
 from viz.napari_region_panel import RegionDetailsPanel
 
 DOCK_NAME, REGION_NAME = "splinegeo explorer", "splinegeo region"
-# Milliseconds: a view has settled; a step of the play; a look for new checkpoints.
-_SETTLED, _STEP, _POLL = 160, 280, 1000
+# Milliseconds after the last move of the view in which it has settled.
+_SETTLED = 160
 _CANVAS = "#14151c"
 
 
@@ -79,7 +81,12 @@ class Explorer(QObject):
         )
         self.chip = Chip(self.dock_widget.window().centralWidget())
         self.mouse = Mouse(viewer, self.select, lambda world: self.chip.show_text(self.hover(world)))
-        self._timers = {name: QTimer(self) for name in ("settled", "play", "poll")}
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED)
+        self._settled.timeout.connect(self._settle)
+        self._playback = Playback(self.session, self.dock, self.go_to, lambda: self.shown is self.session.frame)
+        self._following = Following(self.session, self.dock, self._follow)
         self._connect()
         self.dock.show_moments(self.session.moments, self.session.index)
         self.dock.show_half_width(self.session.choice.window.half_width)
@@ -88,8 +95,8 @@ class Explorer(QObject):
 
     def close(self) -> None:
         """Stop the timers and the loader; the viewer stays."""
-        for timer in self._timers.values():
-            timer.stop()
+        for clock in (self._settled, self._playback, self._following):
+            clock.stop()
         self.session.close()
 
     def remove(self) -> None:
@@ -294,7 +301,6 @@ class Explorer(QObject):
 
     def _connect(self) -> None:
         self.dock.stepped.connect(self.go_to)
-        self.dock.played.connect(self._play)
         self.dock.recolored.connect(self.color_by)
         self.dock.rescaled.connect(self.rescale)
         self.dock.resized.connect(self.resize_slice)
@@ -304,44 +310,16 @@ class Explorer(QObject):
         if self.dock.slices is not None:
             self.dock.slices.chosen.connect(self.cut)
             self.dock.slices.failed.connect(self.dock.show_problem)
-        self._timers["settled"].setSingleShot(True)
-        self._timers["settled"].setInterval(_SETTLED)
-        self._timers["settled"].timeout.connect(self._settle)
-        self._timers["play"].setInterval(_STEP)
-        self._timers["play"].timeout.connect(self._play_on)
-        self._timers["poll"].setInterval(_POLL)
-        self._timers["poll"].timeout.connect(self._poll)
         for event in self.camera.events:
             event.connect(self._on_camera)
-        if self.session.source.is_growing:
-            self._timers["poll"].start()
-        self.dock.destroyed.connect(self.session.close)
+        self.dock.destroyed.connect(self.close)
 
     def _on_camera(self, event: object = None) -> None:
-        self._timers["settled"].start()
+        self._settled.start()
 
-    def _play(self, playing: bool) -> None:
-        if playing and self.session.index == len(self.session.moments) - 1:
-            self.go_to(0)
-        timer = self._timers["play"]
-        timer.start() if playing else timer.stop()
-
-    def _play_on(self) -> None:
-        following = self.session.index + 1
-        if following >= len(self.session.moments):
-            self.dock.play.setChecked(False)
-        elif self.shown is self.session.frame and self.session.is_ready(following):
-            self.go_to(following)
-
-    def _poll(self) -> None:
-        try:
-            grown = self.session.poll()
-        except Exception as error:  # a checkpoint may be half read while the training replaces it
-            self.dock.show_problem(" ".join(str(error).split()))
-            return
-        if grown:
-            self.dock.show_moments(self.session.moments, self.session.index)
-            self._ask_and_refresh()
+    def _follow(self) -> None:
+        self.dock.show_moments(self.session.moments, self.session.index)
+        self._ask_and_refresh()
 
     def _ask_and_refresh(self) -> None:
         if self.session.frame is None:

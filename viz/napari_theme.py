@@ -52,3 +52,12 @@ def label(text: str = "", role: str = "", parent: QWidget | None = None) -> QLab
     made = QLabel(text, parent)
     made.setProperty("role", role)
     return made
+
+
+def set_role(shown: QLabel, role: str) -> None:
+    """Give a label another role."""
+    if shown.property("role") != role:
+        shown.setProperty("role", role)
+        style = shown.style()
+        style.unpolish(shown)
+        style.polish(shown)
