@@ -1,6 +1,6 @@
 """The outputs and Jacobian norms of a chain of linear layers and ReLUs, with a hand-written gradient of both."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+_SMALLEST_HALF = 64
+"""Rows: with fewer, three quarters of a product take as long as all of it."""
 
 
 class Chain(NamedTuple):
@@ -77,31 +80,27 @@ class MaskedChain(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         depth = len(slopes)
         weights: Any = parameters[:depth]
-        hidden, masks = x, []
-        inputs = []
+        # The inputs of each layer, and after them the outputs.
+        values = [x]
         for weight, bias, slope in zip(weights, parameters[depth:], slopes, strict=True):
-            inputs.append(hidden)
-            hidden = _product(hidden, weight.mT)
+            hidden = _product(values[-1], weight.mT)
             if bias is not None:
                 hidden += bias
             if slope < 1:
                 hidden = hidden.relu_() if slope == 0 else nn.functional.leaky_relu_(hidden, slope)
-            # From the sign: a comparison and the conversion of its result take ten times longer.
-            masks.append(hidden.sign().clamp_(min=slope) if slope < 1 else None)
+            values.append(hidden)
 
         n_projections, _, n_outputs = directions.shape
-        u = directions.flatten(0, 1)
-        cotangents: list[Tensor] = []
-        for layer in reversed(range(depth)):
-            u = _masked(u, masks[layer])
+        u = _masked(directions.flatten(0, 1), values[depth], slopes[-1])
+        cotangents = [u]
+        for layer in reversed(range(1, depth)):
+            u = _mask(_product(u, weights[layer]), values[layer], slopes[layer - 1])
             cotangents.insert(0, u)
-            if layer > 0:
-                u = _product(u, weights[layer])
         height, width = weights[0].shape
         # Forward and backward, of the Gram matrix on the left and of the weights themselves on the right.
         ctx.by_gram = 2 * height * (width + u.shape[0]) < 3 * u.shape[0] * width
         if ctx.by_gram:
-            image = _product(u, _product(weights[0], weights[0].mT))
+            image = _product(u, _symmetric_product(weights[0], weights[0].mT))
             squares = torch.linalg.vecdot(u, image)
         else:
             image = _product(u, weights[0])
@@ -110,17 +109,19 @@ class MaskedChain(torch.autograd.Function):
         # A Gram matrix's rounding may leave a zero slightly negative.
         norms = (scale * squares.view(n_projections, -1).sum(0)).clamp_(min=0).sqrt_()
 
-        ctx.depth, ctx.scale = depth, scale
+        ctx.slopes, ctx.scale = slopes, scale
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*weights, *inputs, *masks, *cotangents, image, norms)
-        return hidden, norms
+        ctx.save_for_backward(*weights, *values, *cotangents, image, norms)
+        return values[depth], norms
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: Tensor | None, grad_norms: Tensor | None) -> tuple[Tensor | None, ...]:
-        depth = ctx.depth
-        *layers, image, norms = ctx.saved_tensors
-        weights, inputs, masks, cotangents = (layers[i * depth : (i + 1) * depth] for i in range(4))
+        slopes = ctx.slopes
+        depth = len(slopes)
+        saved = ctx.saved_tensors
+        weights, values, cotangents = saved[:depth], saved[depth : 2 * depth + 1], saved[2 * depth + 1 : -2]
+        image, norms = saved[-2:]
         wanted = ctx.needs_input_grad[3 : 3 + depth]
         weight_grads: list[Tensor | None] = [None] * depth
         bias_grads: list[Tensor | None] = [None] * depth
@@ -132,61 +133,93 @@ class MaskedChain(torch.autograd.Function):
             tangent = _scaled(image, factor)
             u = cotangents[0]
             if ctx.by_gram:
-                weight_grads[0] = _product(_product(_scaled(u, factor).mT, u), weights[0]) if wanted[0] else None
+                if wanted[0]:
+                    weight_grads[0] = _product(_symmetric_product(_scaled(u, factor).mT, u), weights[0])
             else:
                 weight_grads[0] = _product(u.mT, tangent) if wanted[0] else None
                 tangent = _product(tangent, weights[0].mT)
             for layer in range(1, depth):
-                tangent = _masked(tangent, masks[layer - 1])
+                tangent = _mask(tangent, values[layer], slopes[layer - 1])
                 if wanted[layer]:
                     weight_grads[layer] = _product(cotangents[layer].mT, tangent)
                 if layer < depth - 1:
                     tangent = _product(tangent, weights[layer].mT)
 
         if grad_outputs is not None:
-            delta = grad_outputs
+            delta = _masked(grad_outputs, values[depth], slopes[-1])
             for layer in reversed(range(depth)):
-                delta = _masked(delta, masks[layer])
                 if wanted[layer]:
-                    of_loss, of_norms = _product(delta.mT, inputs[layer]), weight_grads[layer]
-                    weight_grads[layer] = of_loss if of_norms is None else of_norms.add_(of_loss)
+                    weight_grads[layer] = _sum_of_product(weight_grads[layer], delta.mT, values[layer])
                 if ctx.needs_input_grad[3 + depth + layer]:
                     bias_grads[layer] = delta.sum(0)
                 if layer > 0:
-                    delta = _product(delta, weights[layer])
+                    delta = _mask(_product(delta, weights[layer]), values[layer], slopes[layer - 1])
                 elif ctx.needs_input_grad[0]:
                     x_grad = _product(delta, weights[0])
         return x_grad, None, None, *weight_grads, *bias_grads
 
 
-def _masked(rows: Tensor, mask: Tensor | None) -> Tensor:
-    """Rows for each projection and sample, times the mask of the sample."""
-    return rows if mask is None else (rows.view(-1, *mask.shape) * mask).view(rows.shape)
+def _masked(rows: Float[Tensor, "kn h"], activated: Float[Tensor, "n h"], slope: float) -> Float[Tensor, "kn h"]:
+    """Rows for each projection and sample, times the slope of the activation at its sample."""
+    return rows if slope == 1 else _mask(rows.clone(), activated, slope)
+
+
+def _mask(rows: Float[Tensor, "kn h"], activated: Float[Tensor, "n h"], slope: float) -> Float[Tensor, "kn h"]:
+    """The same in place."""
+    if slope == 1:
+        return rows
+    shaped = rows.view(-1, *activated.shape)
+    if slope == 0:
+        torch.ops.aten.threshold_backward.grad_input(shaped, activated, 0, grad_input=shaped)
+    else:
+        torch.ops.aten.leaky_relu_backward.grad_input(shaped, activated, slope, True, grad_input=shaped)
+    return rows
 
 
 def _scaled(rows: Tensor, factor: Float[Tensor, " n"]) -> Tensor:
     return (rows.view(-1, factor.shape[0], rows.shape[1]) * factor[:, None]).view(rows.shape)
 
 
-def _product(a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
-    """Matrix product: in float32 on a CPU by oneDNN, whose AVX-512 kernels run on every make (MKL's on one only)."""
-    linear = _onednn_linear()
-    if linear is None or a.dtype != torch.float32 or a.device.type != "cpu" or not torch.backends.mkldnn.enabled:
-        return a @ b
-    # Other strides fall to a reference loop a thousand times slower.
-    if not all(matrix.is_contiguous() or matrix.mT.is_contiguous() for matrix in (a, b)):
-        return a @ b
-    product: Tensor = linear(a, b.mT, None, "none", [], "")
+def _symmetric_product(a: Float[Tensor, "m k"], b: Float[Tensor, "k m"]) -> Float[Tensor, "m m"]:
+    """The product of matrices of which it is known that it is symmetric."""
+    half = a.shape[0] // 2
+    quarter = (a[:half], b[:, :half])
+    if half < _SMALLEST_HALF or a.device.type != "cpu" or _takes_onednn(a, b) != _takes_onednn(*quarter):
+        return _product(a, b)
+    product = a.new_empty(a.shape[0], a.shape[0])
+    product[:half, :half] = _product(*quarter)
+    product[half:] = _product(a[half:], b)
+    product[:half, half:] = product[half:, :half].mT
     return product
 
 
+def _sum_of_product(total: Tensor | None, a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
+    """The matrix product, added in place to what there is already."""
+    if total is None:
+        return _product(a, b)
+    return total.add_(_product(a, b)) if _takes_onednn(a, b) else total.addmm_(a, b)
+
+
+def _product(a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
+    """Matrix product: in float32 on a CPU by oneDNN, whose AVX-512 kernels run on every make (MKL's on one only)."""
+    if not _takes_onednn(a, b):
+        return a @ b
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.mT, None, "none", [], "")
+    return product
+
+
+def _takes_onednn(a: Tensor, b: Tensor) -> bool:
+    if a.dtype != torch.float32 or a.device.type != "cpu" or not torch.backends.mkldnn.enabled:
+        return False
+    # Other strides fall to a reference loop a thousand times slower.
+    return _has_onednn_linear() and all(matrix.is_contiguous() or matrix.mT.is_contiguous() for matrix in (a, b))
+
+
 @cache
-def _onednn_linear() -> Callable[..., Tensor] | None:
-    """The product x Wᵀ that torch's own compiler calls; None in a build that lacks it or gives it another meaning."""
+def _has_onednn_linear() -> bool:
+    """Whether this build has the product x Wᵀ that torch's own compiler calls, with that meaning."""
     a = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float32, device="cpu")
     try:
-        linear: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise
-        same = torch.equal(linear(a, a, None, "none", [], ""), a @ a.mT)
+        return torch.equal(torch.ops.mkldnn._linear_pointwise(a, a, None, "none", [], ""), a @ a.mT)
     except (AttributeError, RuntimeError, TypeError):
-        return None
-    return linear if same else None
+        return False

@@ -396,14 +396,25 @@ def test_without_onednn_the_result_is_the_same(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_fallback_product_is_found_where_onednn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda *arguments: torch.zeros(2, 2), raising=False)
-    masked_chain._onednn_linear.cache_clear()
+    masked_chain._has_onednn_linear.cache_clear()
     try:
-        assert masked_chain._onednn_linear() is None
+        assert not masked_chain._has_onednn_linear()
         model, x = make("biased", torch.float32)
         norms = jacobian_norm(model, x, exact=True).detach()
         torch.testing.assert_close(norms, reference_norm(model, x), rtol=1e-5, atol=0)
     finally:
-        masked_chain._onednn_linear.cache_clear()
+        masked_chain._has_onednn_linear.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("size", [1, 127, 128, 131])
+def test_a_symmetric_product_is_the_product(size: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    rows, scale = torch.randn(50, size, dtype=dtype), torch.randn(50, 1, dtype=dtype)
+    tolerance = 50 * torch.finfo(dtype).eps
+    for a, b in ((rows.mT.contiguous(), rows), ((rows * scale).mT, rows)):
+        product = masked_chain._symmetric_product(a, b)
+        assert (product - (a.double() @ b.double()).to(dtype)).abs().max() <= tolerance * a.norm() * b.norm()
 
 
 def test_frozen_parameters_get_no_gradient() -> None:
