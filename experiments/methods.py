@@ -52,9 +52,8 @@ class WeightDecay(Method):
         with torch.no_grad():
             for group in self.optimizer.param_groups:
                 factor = 1 - group["lr"] * self.coefficient
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        parameter.mul_(factor)
+                if parameters := [parameter for parameter in group["params"] if parameter.grad is not None]:
+                    torch._foreach_mul_(parameters, factor)
 
 
 class AdversarialNoise(Method):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from experiments.checkpoint import read_description
@@ -23,7 +24,7 @@ from experiments.run_lock import training_into
 from experiments.run_model import build_model
 from experiments.schedule import log_spaced_epochs
 from experiments.settings import RunSettings
-from experiments.training import Training
+from experiments.training import EpochSummary, Training
 from splinegeo.grokalign import GrokAlign
 
 SECONDS_BETWEEN_SAVES = 10.0
@@ -82,14 +83,10 @@ def _train(
 ) -> None:
     settings = run.settings
     data = data.to(device, getattr(torch, settings.training.dtype))
-    training = assemble(settings, data)
-    recorder = Recorder(run, data, training, loggers)
-    first = recorder.resume() if run.latest_path.is_file() else 0
-    if first == 0:
-        run.rewind(-1)
-        recorder.record(0, None)
+    recorder, first = taken_up(run, data, loggers)
     if is_finished(run):
         return
+    training = recorder.training
     scheduled = set(log_spaced_epochs(settings.training.epochs, settings.training.logs_per_decade))
     bar = tqdm(
         total=settings.training.epochs,
@@ -105,28 +102,51 @@ def _train(
             try:
                 summary = training.run_epoch()
             except TrainingError as error:
-                raise TrainingError(
-                    f"training stopped in epoch {epoch}: {error}; the last good checkpoint is of epoch "
-                    f"{recorder.saved_epoch}, try a lower learning rate or a smaller scale of the initial weights"
-                ) from None
+                raise explained(error, epoch, recorder) from None
             recorder.seconds += time.perf_counter() - started
-            memorises, reaches_target = recorder.memorises(epoch, summary), recorder.reaches_target(epoch)
-            if memorises or reaches_target or epoch in scheduled:
-                recorder.record(epoch, summary)
-            elif time.monotonic() - recorder.saved_at > SECONDS_BETWEEN_SAVES:
-                recorder.save_latest(epoch)
+            reaches_target = recorded(recorder, epoch, summary, scheduled)
             bar.update()
             bar.set_postfix_str(recorder.progress_text(summary), refresh=reaches_target)
             if reaches_target:
                 break
 
 
+def taken_up(run: RunFolder, data: LabelledImages, loggers: Sequence[Logger] = ()) -> tuple[Recorder, int]:
+    """A run's training where it was last saved, or at its start, and how many epochs that is; the data as `assemble`.
+
+    Raises CheckpointError when what was saved cannot be resumed from.
+    """
+    recorder = Recorder(run, data, assemble(run.settings, data), loggers)
+    first = recorder.resume() if run.latest_path.is_file() else 0
+    if first == 0:
+        run.rewind(-1)
+        recorder.record(0, None)
+    return recorder, first
+
+
+def recorded(recorder: Recorder, epoch: int, summary: EpochSummary, scheduled: Collection[int]) -> bool:
+    """Write whatever is due after an epoch; returns whether the run has met the test accuracy that it stops at."""
+    memorises, reaches_target = recorder.memorises(epoch, summary), recorder.reaches_target(epoch)
+    if memorises or reaches_target or epoch in scheduled:
+        recorder.record(epoch, summary)
+    elif time.monotonic() - recorder.saved_at > SECONDS_BETWEEN_SAVES:
+        recorder.save_latest(epoch)
+    return reaches_target
+
+
+def explained(error: TrainingError, epoch: int, recorder: Recorder) -> TrainingError:
+    """The error of an epoch with what is left of the run, and what may help."""
+    return TrainingError(
+        f"training stopped in epoch {epoch}: {error}; the last good checkpoint is of epoch "
+        f"{recorder.saved_epoch}, try a lower learning rate or a smaller scale of the initial weights"
+    )
+
+
 def assemble(settings: RunSettings, data: LabelledImages) -> Training:
     """Put together network, optimiser, penalty and methods of a run; the data are on their device, in their type."""
     model = build_model(settings, data)
     chosen = settings.training
-    # Its weight decay is a method of its own, so that every optimiser can have it.
-    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0, fused=True)
+    optimizer = make_optimizer(settings, model.parameters())
     grokalign = None
     if "grokalign" in chosen.methods and chosen.grokalign > 0:
         grokalign = GrokAlign(model, chosen.grokalign, chosen.grokalign_level, generator=_generator(settings))
@@ -149,6 +169,12 @@ def assemble(settings: RunSettings, data: LabelledImages) -> Training:
         methods=methods,
         batch_size=chosen.batch_size,
     )
+
+
+def make_optimizer(settings: RunSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser of a run, for these parameters."""
+    # Its weight decay is a method of its own, so that every optimiser can have it.
+    return torch.optim.AdamW(parameters, lr=settings.training.learning_rate, weight_decay=0.0, fused=True)
 
 
 def _generator(settings: RunSettings, stream: int = 0) -> torch.Generator:

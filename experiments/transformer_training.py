@@ -64,7 +64,7 @@ class TransformerGrokAlign(GrokAlign):
     def outputs_and_penalty(self, x: Int64[Tensor, "n 2"]) -> tuple[Float[Tensor, "n C"], Float[Tensor, ""]]:
         """The logits and the penalty at the pairs."""
         logits, norms = self.transformer.logits_and_jacobian_norms(x, self._directions(x))
-        return logits, self._penalty(norms)
+        return logits, self.penalty_of(norms)
 
     def _directions(self, x: Int64[Tensor, "n 2"]) -> Float[Tensor, "n C"]:
         unembedding = self.transformer.unembedding

@@ -76,7 +76,7 @@ class GrokAlign:
     def __call__(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
         """The penalty at the inputs, of the model in eval mode; raises as `jacobian_norm`."""
         x = self._checked(x)
-        return self._penalty(_norms(self.model, x, self.n_projections, self.generator))
+        return self.penalty_of(_norms(self.model, x, self.n_projections, self.generator))
 
     def outputs_and_penalty(self, x: Float[Tensor, "n ..."]) -> tuple[Float[Tensor, "n C"], Float[Tensor, ""]]:
         """The outputs model(x) in the model's present mode, and the penalty at x, from one forward pass where possible.
@@ -89,7 +89,16 @@ class GrokAlign:
         if any(module.training and isinstance(module, _MODE_DEPENDENT) for module in self.model.modules()):
             return checked_outputs(self.model, x), self(x)
         outputs, norms = _outputs_and_norms(self.model, x, self.n_projections, self.generator, torch.is_grad_enabled())
-        return outputs, self._penalty(norms)
+        return outputs, self.penalty_of(norms)
+
+    def penalty_of(self, norms: Float[Tensor, "*s n"]) -> Float[Tensor, "*s"]:
+        """The penalty of a batch with these Jacobian norms."""
+        mean = norms.mean(-1)
+        return self.coefficient * (mean if self.level is None else (self.level - mean).abs())
+
+    def directions(self, x: Float[Tensor, "n ..."], n_outputs: int) -> Float[Tensor, "k n C"]:
+        """Draw the random unit vectors of one estimate at the inputs, as every call does."""
+        return _directions(x, n_outputs, self.n_projections, self.generator)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the random directions, as one uint8 tensor."""
@@ -109,10 +118,6 @@ class GrokAlign:
         if x.device.type == "cpu":
             check_finite(x)
         return differentiable_tensor(x)
-
-    def _penalty(self, norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
-        mean = norms.mean()
-        return self.coefficient * (mean if self.level is None else (self.level - mean).abs())
 
 
 _MODE_DEPENDENT = (

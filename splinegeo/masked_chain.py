@@ -72,6 +72,9 @@ class MaskedChain(torch.autograd.Function):
     With the activations' slopes as masks D_l (constant within a region), u_l = u_{l+1} D_{l+1} W_{l+1} runs down from a
     direction v to u_0 D_0 W_0 = vᵀJ. The first layer is by far the largest: ‖uW‖² = u G uᵀ with G = W Wᵀ, and the
     gradient (Σ uᵀu) W, leave no product of the batch with W but those of the loss.
+
+    Weights (S, h, w), biases (S, h) and directions (S, k, n, C) are S networks at once; x is one batch for all of them
+    without a gradient, (n, d), or one for each, (S, n, d).
     """
 
     @staticmethod
@@ -85,20 +88,20 @@ class MaskedChain(torch.autograd.Function):
         for weight, bias, slope in zip(weights, parameters[depth:], slopes, strict=True):
             hidden = _product(values[-1], weight.mT)
             if bias is not None:
-                hidden += bias
+                hidden += bias.unsqueeze(-2)
             if slope < 1:
                 hidden = hidden.relu_() if slope == 0 else nn.functional.leaky_relu_(hidden, slope)
             values.append(hidden)
 
-        n_projections, _, n_outputs = directions.shape
-        u = _masked(directions.flatten(0, 1), values[depth], slopes[-1])
+        n_projections, n, n_outputs = directions.shape[-3:]
+        u = _masked(directions.flatten(-3, -2), values[depth], slopes[-1])
         cotangents = [u]
         for layer in reversed(range(1, depth)):
             u = _mask(_product(u, weights[layer]), values[layer], slopes[layer - 1])
             cotangents.insert(0, u)
-        height, width = weights[0].shape
+        height, width = weights[0].shape[-2:]
         # Forward and backward, of the Gram matrix on the left and of the weights themselves on the right.
-        ctx.by_gram = 2 * height * (width + u.shape[0]) < 3 * u.shape[0] * width
+        ctx.by_gram = 2 * height * (width + u.shape[-2]) < 3 * u.shape[-2] * width
         if ctx.by_gram:
             image = _product(u, _symmetric_product(weights[0], weights[0].mT))
             squares = torch.linalg.vecdot(u, image)
@@ -107,7 +110,7 @@ class MaskedChain(torch.autograd.Function):
             squares = torch.linalg.vecdot(image, image)
         scale = n_outputs / n_projections
         # A Gram matrix's rounding may leave a zero slightly negative.
-        norms = (scale * squares.view(n_projections, -1).sum(0)).clamp_(min=0).sqrt_()
+        norms = (scale * squares.unflatten(-1, (n_projections, n)).sum(-2)).clamp_(min=0).sqrt_()
 
         ctx.slopes, ctx.scale = slopes, scale
         ctx.set_materialize_grads(False)
@@ -151,7 +154,7 @@ class MaskedChain(torch.autograd.Function):
                 if wanted[layer]:
                     weight_grads[layer] = _sum_of_product(weight_grads[layer], delta.mT, values[layer])
                 if ctx.needs_input_grad[3 + depth + layer]:
-                    bias_grads[layer] = delta.sum(0)
+                    bias_grads[layer] = delta.sum(-2)
                 if layer > 0:
                     delta = _mask(_product(delta, weights[layer]), values[layer], slopes[layer - 1])
                 elif ctx.needs_input_grad[0]:
@@ -159,48 +162,52 @@ class MaskedChain(torch.autograd.Function):
         return x_grad, None, None, *weight_grads, *bias_grads
 
 
-def _masked(rows: Float[Tensor, "kn h"], activated: Float[Tensor, "n h"], slope: float) -> Float[Tensor, "kn h"]:
+def _masked(
+    rows: Float[Tensor, "*s kn h"], activated: Float[Tensor, "*s n h"], slope: float
+) -> Float[Tensor, "*s kn h"]:
     """Rows for each projection and sample, times the slope of the activation at its sample."""
     return rows if slope == 1 else _mask(rows.clone(), activated, slope)
 
 
-def _mask(rows: Float[Tensor, "kn h"], activated: Float[Tensor, "n h"], slope: float) -> Float[Tensor, "kn h"]:
+def _mask(rows: Float[Tensor, "*s kn h"], activated: Float[Tensor, "*s n h"], slope: float) -> Float[Tensor, "*s kn h"]:
     """The same in place."""
     if slope == 1:
         return rows
-    shaped = rows.view(-1, *activated.shape)
+    shaped, at_samples = rows.unflatten(-2, (-1, activated.shape[-2])), activated.unsqueeze(-3)
     if slope == 0:
-        torch.ops.aten.threshold_backward.grad_input(shaped, activated, 0, grad_input=shaped)
+        torch.ops.aten.threshold_backward.grad_input(shaped, at_samples, 0, grad_input=shaped)
     else:
-        torch.ops.aten.leaky_relu_backward.grad_input(shaped, activated, slope, True, grad_input=shaped)
+        torch.ops.aten.leaky_relu_backward.grad_input(shaped, at_samples, slope, True, grad_input=shaped)
     return rows
 
 
-def _scaled(rows: Tensor, factor: Float[Tensor, " n"]) -> Tensor:
-    return (rows.view(-1, factor.shape[0], rows.shape[1]) * factor[:, None]).view(rows.shape)
+def _scaled(rows: Float[Tensor, "*s kn h"], factor: Float[Tensor, "*s n"]) -> Float[Tensor, "*s kn h"]:
+    return (rows.unflatten(-2, (-1, factor.shape[-1])) * factor[..., None, :, None]).flatten(-3, -2)
 
 
-def _symmetric_product(a: Float[Tensor, "m k"], b: Float[Tensor, "k m"]) -> Float[Tensor, "m m"]:
+def _symmetric_product(a: Float[Tensor, "*s m k"], b: Float[Tensor, "*s k m"]) -> Float[Tensor, "*s m m"]:
     """The product of matrices of which it is known that it is symmetric."""
-    half = a.shape[0] // 2
-    quarter = (a[:half], b[:, :half])
+    half = a.shape[-2] // 2
+    quarter = (a[..., :half, :], b[..., :half])
     if half < _SMALLEST_HALF or a.device.type != "cpu" or _takes_onednn(a, b) != _takes_onednn(*quarter):
         return _product(a, b)
-    product = a.new_empty(a.shape[0], a.shape[0])
-    product[:half, :half] = _product(*quarter)
-    product[half:] = _product(a[half:], b)
-    product[:half, half:] = product[half:, :half].mT
+    product = a.new_empty(*a.shape[:-1], a.shape[-2])
+    product[..., :half, :half] = _product(*quarter)
+    product[..., half:, :] = _product(a[..., half:, :], b)
+    product[..., :half, half:] = product[..., half:, :half].mT
     return product
 
 
-def _sum_of_product(total: Tensor | None, a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
+def _sum_of_product(
+    total: Tensor | None, a: Float[Tensor, "*s m k"], b: Float[Tensor, "*s k n"]
+) -> Float[Tensor, "*s m n"]:
     """The matrix product, added in place to what there is already."""
     if total is None:
         return _product(a, b)
-    return total.add_(_product(a, b)) if _takes_onednn(a, b) else total.addmm_(a, b)
+    return total.addmm_(a, b) if a.ndim == b.ndim == 2 and not _takes_onednn(a, b) else total.add_(_product(a, b))
 
 
-def _product(a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
+def _product(a: Float[Tensor, "*s m k"], b: Float[Tensor, "*s k n"]) -> Float[Tensor, "*s m n"]:
     """Matrix product: in float32 on a CPU by oneDNN, whose AVX-512 kernels run on every make (MKL's on one only)."""
     if not _takes_onednn(a, b):
         return a @ b
@@ -209,7 +216,7 @@ def _product(a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, 
 
 
 def _takes_onednn(a: Tensor, b: Tensor) -> bool:
-    if a.dtype != torch.float32 or a.device.type != "cpu" or not torch.backends.mkldnn.enabled:
+    if a.dtype != torch.float32 or a.device.type != "cpu" or a.ndim + b.ndim > 4 or not torch.backends.mkldnn.enabled:
         return False
     # Other strides fall to a reference loop a thousand times slower.
     return _has_onednn_linear() and all(matrix.is_contiguous() or matrix.mT.is_contiguous() for matrix in (a, b))
