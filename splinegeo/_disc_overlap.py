@@ -49,18 +49,25 @@ def _cross(ax: float, ay: float, bx: float, by: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _distance_from_origin(loop: np.ndarray, n: int) -> float:
-    """Distance of a convex loop, counter-clockwise, from the origin; 0 if it holds the origin."""
-    inside = True
+    """Distance of a convex loop from the origin; 0 if it holds the origin.
+
+    It does if a ray meets an odd number of sides: the line of a side as short as rounding runs anywhere.
+    """
+    inside = False
     nearest = np.inf
     for k in range(n):
         ax, ay = loop[k, 0], loop[k, 1]
         following = k + 1 if k + 1 < n else 0
-        dx, dy = loop[following, 0] - ax, loop[following, 1] - ay
+        bx, by = loop[following, 0], loop[following, 1]
+        # Both faces of a side ask it of the same two points in the same order.
+        upwards = ay <= 0.0 < by and _cross(ax, ay, bx - ax, by - ay) > 0.0
+        downwards = by <= 0.0 < ay and _cross(bx, by, ax - bx, ay - by) > 0.0
+        if upwards or downwards:
+            inside = not inside
+        dx, dy = bx - ax, by - ay
         squared = dx * dx + dy * dy
         if squared == 0.0:
             continue
-        if _cross(ax, ay, dx, dy) < 0.0:
-            inside = False
         s = min(1.0, max(0.0, -(ax * dx + ay * dy) / squared))
         nearest = min(nearest, (ax + s * dx) ** 2 + (ay + s * dy) ** 2)
     return 0.0 if inside else np.sqrt(nearest)

@@ -70,11 +70,12 @@ def overlap_areas(first: "Partition", second: "Partition") -> csr_array:
     a, b = first.mesh, second.mesh
     run_chunks(
         lambda begin, end: overlap_pairs(
-            a.vertices, a.offsets, a.corners, b.vertices, b.offsets, b.corners, faces, partners, begin, end, areas
+            a.vertices, a.offsets, a.corners, first.areas, b.vertices, b.offsets, b.corners, second.areas,
+            faces, partners, begin, end, areas,
         ),
         chunk_bounds(np.arange(len(partners) + 1), threads),
         threads,
-    )
+    )  # fmt: skip
     extent = np.minimum((boxes.high - boxes.low).max(axis=1)[faces], (others.high - others.low).max(axis=1)[partners])
     kept = areas > _NARROW * float(np.ptp(first.domain, axis=0).max()) * extent
     matrix = csr_array((areas[kept], (faces[kept], partners[kept])), shape=(first.n_regions, second.n_regions))

@@ -48,7 +48,7 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     overlap_disc(mesh.vertices, mesh.offsets, mesh.corners, candidates, point, radius, distances, overlaps)
     meets = distances < radius
     candidates = candidates[meets]
-    return Selection(candidates, np.minimum(overlaps[meets], partition.areas[candidates]))
+    return Selection(candidates, np.maximum(np.minimum(overlaps[meets], partition.areas[candidates]), 0.0))
 
 
 def regions_in_polygon(partition: "Partition", polygon: "ArrayLike | Box") -> Selection:
@@ -61,10 +61,12 @@ def regions_in_polygon(partition: "Partition", polygon: "ArrayLike | Box") -> Se
     low, high = window.bounds[:2], window.bounds[2:]
     candidates = _regions_near(partition, np.array(low), np.array(high))
     shapes = region_polygons(partition, candidates)
+    crossed = ~shapely.is_valid(shapes)  # by rounding, where a region is as narrow; areas would be anything
+    shapes[crossed] = shapely.convex_hull(shapes[crossed])
     shapely.prepare(window)
     meets = shapely.relate_pattern(window, shapes, "T********")
     candidates, shapes = candidates[meets], shapes[meets]
-    overlaps = partition.areas[candidates]
+    overlaps = np.maximum(partition.areas[candidates], 0.0)
     cut = ~shapely.contains_properly(window, shapes)
     overlaps[cut] = np.minimum(overlaps[cut], shapely.area(shapely.intersection(window, shapes[cut])))
     return Selection(candidates, overlaps)

@@ -10,6 +10,7 @@ import torch
 from degenerate_networks import random_case
 from networks import IDENTITY_PLANE, mlp, perturbed, workload
 from pooled_network import pooled_case
+from property_networks import Recipe
 from scipy.sparse import csr_array
 from test_refine_exact import engine_partition
 from torch import nn
@@ -164,3 +165,29 @@ def test_bad_input() -> None:
         elsewhere = sg.enumerate_regions(perturbed(mlp((2, 8, 2)), scale=1.0, rank=1, seed=0), plane, sg.Box(1.0))
         with pytest.raises(sg.ShapeError, match="different slices"):
             overlap_areas(first, elsewhere)
+
+
+# Pairs of partitions with faces narrower than rounding, whose shared areas were once wrong.
+NARROW_FACES = (
+    (
+        Recipe(seed=1458503401, sizes=(2, 10, 1), slope=1.5, off_center=True, pencil=True,
+               flaws=(("copy", 1, 3, 13, 1e-4),)),
+        Recipe(seed=597471125, sizes=(2, 13, 4, 2, 1), slope=-1.0, off_center=True,
+               flaws=(("turned", 3, 9, 0, 1e-7), ("copy", 0, 13, 7, 1e-14))),
+    ),
+    (
+        Recipe(seed=4161095139, sizes=(2, 3, 1), bias=0.3, slope=0.1, off_center=True,
+               flaws=(("copy", 0, 14, 12, 1e-10), ("turned", 0, 8, 5, 1e-6), ("scaled", 0, 3, 8, 1e-11))),
+        Recipe(seed=855399041, sizes=(2, 5, 1), slope=0.1, off_center=True,
+               flaws=(("scaled", 3, 11, 13, 1e-14), ("turned", 3, 1, 10, 1e-9), ("turned", 2, 13, 12, 1e-13))),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", NARROW_FACES)
+def test_sides_as_short_as_rounding_clip_nothing_away(pair: tuple[Recipe, Recipe]) -> None:
+    first, second = (recipe.partition() for recipe in pair)
+    areas = overlap_areas(first, second)
+    total = first.areas.sum()
+    np.testing.assert_allclose(areas.sum(axis=1), first.areas, rtol=0, atol=1e-13 * total)
+    np.testing.assert_allclose(areas.sum(axis=0), second.areas, rtol=0, atol=1e-13 * total)

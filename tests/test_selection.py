@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import shapely
 from networks import IDENTITY_PLANE, linear, mlp, workload
+from property_networks import Recipe
 from torch import nn
 
 import splinegeo as sg
+from splinegeo._disc_overlap import overlap_disc
 from splinegeo.selection import Selection, regions_in_disc, regions_in_polygon
 
 SIDES = 1 << 16
@@ -244,3 +246,27 @@ def test_dead_layers_and_one_region() -> None:
         partition = sg.enumerate_regions(model, IDENTITY_PLANE, sg.Box(1.0))
         selection = regions_in_disc(partition, (0.0, 0.0), 0.5)
     assert selection.area == pytest.approx(np.pi / 4, rel=1e-13)
+
+
+def test_a_side_as_short_as_rounding_hides_no_disc() -> None:
+    """A corner of the square is two points, and the line from one to the other runs past the disc's center."""
+    vertices = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0], [-(2.0**-53), -(2.0**-52)]])
+    distances, overlaps = np.empty(1), np.empty(1)
+    faces, offsets, corners = np.zeros(1, dtype=np.int64), np.array([0, 5]), np.arange(5, dtype=np.int32)
+    overlap_disc(vertices, offsets, corners, faces, np.array([1.0, 0.1]), 0.05, distances, overlaps)
+    assert distances[0] == 0.0
+    assert overlaps[0] == pytest.approx(np.pi * 0.05**2, rel=1e-13)
+
+
+def test_a_region_that_rounding_has_crossed_is_not_the_whole_polygon() -> None:
+    """It is 4e-7 wide at one end and comes to a point, where its sides cross."""
+    partition = Recipe(
+        seed=2750595472, sizes=(2, 5, 1), off_center=True, flaws=(("turned", 0, 0, 11, 1e-6), ("copy", 1, 12, 8, 1e-6))
+    ).partition()
+    window = np.array(
+        [[-3.2375015451689494e-09, -1.5961533841958762e-09], [3.0010601516346053e-09, -2.0056818908097474e-09],
+         [2.364413935343445e-10, 3.6018352750056217e-09]]
+    )  # fmt: skip
+    selection = regions_in_polygon(partition, window)
+    assert selection.area == pytest.approx(shapely.Polygon(window).area, rel=1e-9)
+    assert (selection.overlaps >= 0).all()
