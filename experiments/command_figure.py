@@ -10,7 +10,7 @@ import typer
 
 from experiments.command_train import train_or_explain_stop
 from experiments.figure_files import write_figure
-from experiments.options import DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
+from experiments.options import Batched, DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
 from experiments.train_group import trained
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def figure_2(
     folder: FigureFolder = Path("figures"),
     quick: Quick = False,
     seeds: Seeds = "0",
+    batched: Batched = False,
     data_dir: DataDir = Path("data"),
     device: Device = "auto",
     threads: Threads = None,
@@ -103,7 +104,7 @@ def figure_2(
 
     setting = figure2.QUICK if quick else figure2.PAPER
     name = "figure2_quick" if quick else "figure2"
-    _draw_curves(folder, name, setting, figure2.settings, figure2.draw, seeds, data_dir, device)
+    _draw_curves(folder, name, setting, figure2.settings, figure2.draw, seeds, batched, data_dir, device)
 
 
 @figures.command("7")
@@ -111,6 +112,7 @@ def figure_7(
     folder: FigureFolder = Path("figures"),
     quick: Quick = False,
     seeds: Seeds = "0",
+    batched: Batched = False,
     data_dir: DataDir = Path("data"),
     device: Device = "auto",
     threads: Threads = None,
@@ -125,7 +127,7 @@ def figure_7(
 
     setting = figure7.QUICK if quick else figure7.PAPER
     name = "figure7_quick" if quick else "figure7"
-    _draw_curves(folder, name, setting, figure7.settings, figure7.draw, seeds, data_dir, device)
+    _draw_curves(folder, name, setting, figure7.settings, figure7.draw, seeds, batched, data_dir, device)
 
 
 def _draw_curves(
@@ -135,6 +137,7 @@ def _draw_curves(
     settings: Callable[[Setting, int], dict[str, RunSettings]],
     draw: Callable[[Mapping[str, Sequence[RunFolder]], Setting], Figure],
     seeds: str,
+    batched: bool,
     data_dir: Path,
     device: str,
 ) -> None:
@@ -146,6 +149,6 @@ def _draw_curves(
         for run, chosen in settings(setting, seed).items()
     ]
     runs: dict[str, list[RunFolder]] = {}
-    for run, finished in trained(wanted, data_dir, device, "the same command"):
+    for run, finished in trained(wanted, data_dir, device, "the same command", batched):
         runs.setdefault(run, []).append(finished)
     write_figure(folder / name, lambda: draw(runs, setting))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.figure_files import write_figure
-from experiments.options import DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
+from experiments.options import Batched, DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
 from experiments.train_group import trained
 
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the runs.")]
@@ -33,6 +33,7 @@ def figure_5(
     quick: Quick = False,
     epochs: _Epochs = None,
     seeds: Seeds = "0",
+    batched: Batched = False,
     data_file: _CifarFile = None,
     data_dir: DataDir = Path("data"),
     device: Device = "auto",
@@ -60,7 +61,7 @@ def figure_5(
         for run, chosen in figure5.settings(setting, seed, _absolute(data_file)).items()
     ]
     runs: dict[str, list[RunFolder]] = {}
-    for run, finished in trained(wanted, data_dir, device, "the same command"):
+    for run, finished in trained(wanted, data_dir, device, "the same command", batched):
         runs.setdefault(run, []).append(finished)
     images = load_data(wanted[0][2].data, data_dir, download=False).to(choose_device(device), torch.float32)
     write_figure(folder / setting.name, lambda: figure5.draw(runs, setting, images, _source(data_file)))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.options import DataDir, Device, Threads, set_threads
+from experiments.options import Batched, DataDir, Device, Threads, set_threads
 from experiments.train_group import trained
 
 tables = typer.Typer(
@@ -38,6 +38,7 @@ def table_1(
     methods: Annotated[
         str, typer.Option(metavar="NAME[,NAME]", help="Methods to train with.")
     ] = "baseline,grokalign,grokfast,adversarial",
+    batched: Batched = False,
     data_dir: DataDir = Path("data"),
     device: Device = "auto",
     threads: Threads = None,
@@ -63,7 +64,7 @@ def table_1(
     ]
     title = f"Table 1 of arXiv 2506.12284 · {setting.description}"
     found = []
-    for method, run in trained(wanted, data_dir, device, f"splinegeo table 1 {folder}, with the same options"):
+    for method, run in trained(wanted, data_dir, device, f"splinegeo table 1 {folder}, with the same options", batched):
         found.append(table1.result(run, method))
         path = _write(folder / f"{setting.name}.md", title, table1.HEADER, table1.rows(found))
     _print(title, table1.HEADER, table1.rows(found), path)
@@ -74,6 +75,7 @@ def table_2(
     folder: _Folder = Path("tables"),
     quick: _Quick = False,
     seeds: _Seeds = "0",
+    batched: Batched = False,
     data_dir: DataDir = Path("data"),
     device: Device = "auto",
     threads: Threads = None,
@@ -96,7 +98,7 @@ def table_2(
     ]
     title = f"Table 2 of arXiv 2506.12284 · {setting.description}"
     found = []
-    for method, run in trained(wanted, data_dir, device, f"splinegeo table 2 {folder}, with the same options"):
+    for method, run in trained(wanted, data_dir, device, f"splinegeo table 2 {folder}, with the same options", batched):
         found.append((method, run))
         path = _write(folder / f"{setting.name}.md", title, table2.HEADER, table2.rows(found))
     _print(title, table2.HEADER, table2.rows(found), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments import train_options as options
-from experiments.options import DataDir, Device, Download, Threads, set_threads
+from experiments.options import Batched, DataDir, Device, Download, Threads, set_threads
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,7 @@ def train(
     logger: options.LoggerName = None,
     seed: options.Seed = 0,
     seeds: options.Seeds = None,
+    batched: Batched = False,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     device: Device = "auto",
@@ -129,12 +131,24 @@ def train(
         if seeds is not None:
             if _is_given(context, "seed"):
                 raise typer.BadParameter("--seed and --seeds exclude each other: leave one out")
-            for number in parse_seeds(seeds):
-                folder = RunFolder.take_up(seed_folder(run, number), replace(settings, seed=number))
+            numbers = parse_seeds(seeds)
+            wanted = [(seed_folder(run, number), replace(settings, seed=number)) for number in numbers]
+            if batched:
+                if logger == "wandb":
+                    raise typer.BadParameter(
+                        "a process logs one run to wandb: take --logger tensorboard, or leave out --batched"
+                    )
+                folders = [RunFolder.take_up(*one) for one in wanted]
+                train_batch_or_explain_stop(folders, images, chosen_device, "the same command", logger)
+            for number, one in zip(numbers, wanted, strict=True):
                 print(f"seed {number}:")
-                train_or_explain_stop(folder, images, chosen_device, "the same command", logger)
+                folder = RunFolder.take_up(*one)
+                if not batched:
+                    train_or_explain_stop(folder, images, chosen_device, "the same command", logger)
                 _report(folder)
             return
+        if batched:
+            raise typer.BadParameter("--batched trains several seeds in one program: name them with --seeds")
         folder = RunFolder.create(run, settings)
     train_or_explain_stop(folder, images, chosen_device, f"splinegeo train {run} --resume", logger)
     _report(folder)
@@ -162,6 +176,33 @@ def train_or_explain_stop(
     finally:
         for opened in loggers:
             opened.close()
+
+
+def train_batch_or_explain_stop(
+    runs: Sequence[RunFolder],
+    data: LabelledImages,
+    device: torch.device,
+    resume_command: str,
+    logger: str | None = None,
+) -> None:
+    """The same for the runs of several seeds in one program."""
+    from experiments.batched_runs import train_batched
+    from experiments.loggers import open_logger
+    from experiments.train_run import saved_epoch
+
+    loggers = {} if logger is None else {run.path: [open_logger(logger, run, saved_epoch(run) + 1)] for run in runs}
+    try:
+        train_batched(runs, data, device, loggers=loggers)
+    except KeyboardInterrupt:
+        epochs = ", ".join(str(saved_epoch(run)) for run in runs)
+        print(
+            f"splinegeo: stopped; the runs are saved up to epoch {epochs}, resume with: {resume_command}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+    finally:
+        for opened in loggers.values():
+            opened[0].close()
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

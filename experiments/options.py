@@ -26,6 +26,9 @@ FigureFolder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Where run folders and figures go; reused and resumed.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A smaller setting that takes minutes; the figure says so.")]
+Batched = Annotated[
+    bool, typer.Option("--batched", help="Train the seeds in one program, for GPUs; on a CPU it saves no time.")
+]
 Seeds = Annotated[str, typer.Option(metavar="0-9|0,3,5", help="Seeds to train; several make a band.")]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from experiments.command_train import train_or_explain_stop
+from experiments.command_train import train_batch_or_explain_stop, train_or_explain_stop
 
 if TYPE_CHECKING:
     from experiments.run_folder import RecordFolder, RunFolder
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 
 def trained(
-    wanted: Sequence[tuple[str, Path, RunSettings]], data_dir: Path, device: str, resume_command: str
+    wanted: Sequence[tuple[str, Path, RunSettings]],
+    data_dir: Path,
+    device: str,
+    resume_command: str,
+    batched: bool = False,
 ) -> Iterator[tuple[str, RunFolder]]:
     """Each run with its name as soon as it is finished: trained, taken up again, or found so.
 
-    `wanted` holds name, run folder and settings of runs on the same data. On Ctrl-C, `resume_command` is shown.
+    `wanted` holds name, run folder and settings of runs on the same data. If `batched`, those that differ in nothing
+    but the seed are trained together. On Ctrl-C, `resume_command` is shown.
     Raises RunFolderError when a folder is there with other settings.
     """
     from experiments.data import load_data
@@ -32,12 +38,20 @@ def trained(
 
     chosen_device = choose_device(device)
     data = load_data(wanted[0][2].data, data_dir, download=False)
-    for count, (name, path, settings) in enumerate(wanted, start=1):
-        run = RunFolder.take_up(path, settings)
-        if not is_finished(run):
-            print(f"run {count} of {len(wanted)}: {path}", flush=True)
-            train_or_explain_stop(run, data, chosen_device, resume_command)
-        yield name, run
+    groups: dict[RunSettings | int, list[tuple[str, Path, RunSettings]]] = {}
+    for number, entry in enumerate(wanted):
+        groups.setdefault(replace(entry[2], seed=0) if batched else number, []).append(entry)
+    count = 0
+    for entries in groups.values():
+        group = [(name, RunFolder.take_up(path, settings)) for name, path, settings in entries]
+        count += len(group)
+        if unfinished := [run for _, run in group if not is_finished(run)]:
+            print(f"run {count} of {len(wanted)}: {', '.join(str(run.path) for run in unfinished)}", flush=True)
+            if batched:
+                train_batch_or_explain_stop(unfinished, data, chosen_device, resume_command)
+            else:
+                train_or_explain_stop(unfinished[0], data, chosen_device, resume_command)
+        yield from group
 
 
 def trained_steps(

@@ -174,6 +174,7 @@ def test_settings_reach_the_config(splinegeo, tmp_path: Path):
             1,
             "there is no MNIST under nowhere: add",
         ),
+        (["train", "x", "--batched"], 2, "--batched trains several seeds in one program: name them with --seeds"),
         (["train", "x", "--resume"], 1, "splinegeo: there is no run folder x"),
         (["regions", "x"], 1, "splinegeo: there is no run folder x"),
         (["regions", "."], 1, "splinegeo: . is not a run folder: it has no config.json"),

@@ -163,6 +163,23 @@ def test_table_1_trains_reuses_and_writes(splinegeo, tmp_path: Path, small_table
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_batched_table_1_is_the_table_but_for_the_seconds(splinegeo, tmp_path: Path, small_table1, one_thread):
+    options = ("--quick", "--seeds", "0,1", "--methods", "baseline,grokalign", "--threads", 1)
+    tables = []
+    for name, more in (("single", ()), ("batched", ("--batched",))):
+        code, out, _ = splinegeo("table", 1, tmp_path / name, *options, *more)
+        assert code == 0
+        lines = (tmp_path / name / "table1_quick.md").read_text().splitlines()
+        tables.append([line.split("|")[:-2] for line in lines if line.startswith("|")])
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 4
+    folder = tmp_path / "batched" / "table1_quick" / "cross-entropy"
+    assert f"run 4 of 4: {folder}/grokalign/seed_0, {folder}/grokalign/seed_1" in out
+    code, again, _ = splinegeo("table", 1, tmp_path / "batched", *options)  # finished, however it was trained
+    assert code == 0
+    assert "run 1 of 4" not in again
+
+
 def test_table_2_reads_the_last_epoch(splinegeo, tmp_path: Path, small_table1, monkeypatch, one_thread):
     monkeypatch.setattr(
         table2, "QUICK", replace(table2.QUICK, grokalign_epochs=12, baseline_epochs=14, baseline_stops_at=None)
@@ -219,8 +236,15 @@ def test_train_with_several_seeds(splinegeo, tmp_path: Path, one_thread):
     code, _, _ = splinegeo(*command, "--seeds", "2-4")  # the rest of them
     assert code == 0
     assert json.loads((tmp_path / "group" / "seed_4" / "config.json").read_text())["settings"]["seed"] == 4
+    code, out, _ = splinegeo(*command, "--seeds", "4-6", "--batched")
+    assert code == 0
+    assert [f"seed {seed}:" in out for seed in (3, 4, 5, 6)] == [False, True, True, True]
+    assert RunFolder.open(tmp_path / "group" / "seed_6").metrics()[-1]["epoch"] == 3
     code, _, _ = splinegeo(*command, "--seeds", "2", "--seed", 1)
     assert code == 2
+    assert splinegeo(*command, "--batched")[0] == 2
+    assert splinegeo(*command, "--seeds", "7-8", "--batched", "--logger", "wandb")[0] == 2
+    assert not (tmp_path / "group" / "seed_7").exists()
     code, _, line = splinegeo("train", tmp_path / "one", "--method", "magic", *small)
     assert (code, line) == (
         2,
