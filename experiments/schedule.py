@@ -56,6 +56,18 @@ def kernel_points(metric_points: int) -> int:
     return max(1, metric_points // 4)
 
 
+def affordable_logs(last: int, step_cost: float, moment_cost: float, most: int, more_moments: int = 0) -> int:
+    """Logs per decade, from 1 to `most`, with which moments of measuring take MEASURING_SHARE of so many steps at most.
+
+    Both costs in one unit, from counts of operations and not from the clock, for the reasons of `affordable_logging`.
+    """
+    budget = MEASURING_SHARE / (1 - MEASURING_SHARE) * last * step_cost
+    per_decade = most
+    while per_decade > 1 and (len(log_spaced_epochs(last, per_decade)) + more_moments) * moment_cost > budget:
+        per_decade -= 1
+    return per_decade
+
+
 def affordable_logging(settings: RunSettings, n_classes: int) -> tuple[int, int]:
     """Logs per decade, and points to measure at, with which metrics take about MEASURING_SHARE of a run at most.
 
@@ -67,7 +79,6 @@ def affordable_logging(settings: RunSettings, n_classes: int) -> tuple[int, int]
     costs = _COSTS[settings.model.network]
     with_penalty = "grokalign" in settings.training.methods and settings.training.grokalign > 0
     epoch_cost = n_train * (costs.step_with_grokalign if with_penalty else 1.0)
-    budget = MEASURING_SHARE / (1 - MEASURING_SHARE) * epochs * epoch_cost
     points = min(MOST_POINTS, n_train)
     while True:
         moment = (
@@ -76,10 +87,8 @@ def affordable_logging(settings: RunSettings, n_classes: int) -> tuple[int, int]
             + (n_train + 3 * n_test) * costs.accuracy  # the test set twice, the second time under noise
             + _CALLS_COST
         )
-        per_decade = MOST_LOGS_PER_DECADE
         # One more: where the training set is memorised.
-        while per_decade > 1 and (len(log_spaced_epochs(epochs, per_decade)) + 1) * moment > budget:
-            per_decade -= 1
+        per_decade = affordable_logs(epochs, epoch_cost, moment, MOST_LOGS_PER_DECADE, more_moments=1)
         if per_decade >= _ENOUGH_LOGS_PER_DECADE or points <= _FEWEST_POINTS:
             return per_decade, points
         points = max(_FEWEST_POINTS, points // 2)

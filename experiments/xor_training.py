@@ -14,6 +14,7 @@ from torch import Tensor
 from experiments.data_span import DataSpan
 from experiments.errors import SettingsError, TrainingError
 from experiments.models import mlp
+from experiments.schedule import affordable_logs
 from experiments.xor_data import gaussian_perturbation, xor_clusters
 
 AMPLITUDES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -47,6 +48,20 @@ class XorSettings:
             )
         if not 0 <= self.grokalign < math.inf:
             raise SettingsError(f"GrokAlign coefficient must be finite and not negative, got {self.grokalign}")
+
+
+_SHRINK_AND_MOVE = 30.0
+"""What a step costs for each weight of the first layer beside its products, in multiply-adds: measured."""
+
+
+def affordable_xor_logs(settings: XorSettings) -> int:
+    """Logs per decade, at most the settings' own, with which metrics take about MEASURING_SHARE of a run at most."""
+    n, h = settings.n_points, settings.width
+    r = min(settings.n_features, h + n)
+    of_points, of_span = n * n * h, n * r * h  # one product of all points with the first layer
+    step = 2 * of_points + _SHRINK_AND_MOVE * r * h + (3 * of_span if settings.grokalign > 0 else 0)
+    moment = 1.1 * (of_points + 3 * of_span)
+    return affordable_logs(settings.steps, step, moment, settings.logs_per_decade)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,17 @@ import splinegeo as sg
 from experiments.data_span import DataSpan
 from experiments.errors import CheckpointError, SettingsError, TrainingError
 from experiments.run_folder import RecordFolder
+from experiments.schedule import log_spaced_epochs
 from experiments.steps import train_steps
 from experiments.xor_data import gaussian_perturbation, xor_clusters
-from experiments.xor_training import AMPLITUDES, XorSettings, XorTraining, amplitude_metric, xor_problem
+from experiments.xor_training import (
+    AMPLITUDES,
+    XorSettings,
+    XorTraining,
+    affordable_xor_logs,
+    amplitude_metric,
+    xor_problem,
+)
 
 CPU = torch.device("cpu")
 # Far more dimensions than points and rows together, as in the paper; and fewer, where the span is the whole space.
@@ -165,6 +173,22 @@ def test_a_run_taken_up_again_is_the_run_never_stopped(tmp_path: Path, one_threa
     other = replace(settings, width=31)
     with pytest.raises(CheckpointError, match="does not fit the run"):
         train_steps(halves, XorTraining(xor_problem(other, CPU), other), 40, logs, show_progress=False)
+
+
+def test_logs_are_what_a_share_of_the_time_pays_for() -> None:
+    paper = XorSettings()
+    assert affordable_xor_logs(replace(paper, grokalign=1.0)) == paper.logs_per_decade
+    without = affordable_xor_logs(paper)
+    # Products alone, in 400 × 2048 multiply-adds: a moment takes training points, test points and noise through all
+    # 2448 dimensions, a step the points twice through their own 400. The weights' decay, which they leave out, is as
+    # much as a third of a step.
+    assert 5 <= without < 12
+    assert len(log_spaced_epochs(1000, without)) * 3 * 2448 < 0.15 / 0.85 * 1000 * (2 * 400) * 4 / 3
+    lengths = (1, 30, 100, 300, 1000, 3000, 10_000)
+    longer = [affordable_xor_logs(replace(paper, steps=steps)) for steps in lengths]
+    assert longer[0] == 1
+    assert longer == sorted(longer)
+    assert affordable_xor_logs(replace(paper, logs_per_decade=2)) == 2
 
 
 def test_divergence_stops() -> None:

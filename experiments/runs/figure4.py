@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments.run_curves import metric_curve
 from experiments.run_folder import RecordFolder
-from experiments.xor_training import AMPLITUDES, XorSettings, amplitude_metric
+from experiments.xor_training import AMPLITUDES, XorSettings, affordable_xor_logs, amplitude_metric
 from viz.curves import CurvePanel, curves_figure
 from viz.ordered_colors import ordered_colors
 
@@ -41,8 +41,9 @@ QUICK = Setting(
 
 
 def settings(setting: Setting, seed: int) -> dict[str, XorSettings]:
-    """The settings of each run, by its folder's name: "baseline" and "grokalign"."""
-    return {name: replace(setting.base, grokalign=value, seed=seed) for name, value in COEFFICIENTS.items()}
+    """The settings of each run, by its folder's name: "baseline" and "grokalign", logged as often as is affordable."""
+    chosen = {name: replace(setting.base, grokalign=value, seed=seed) for name, value in COEFFICIENTS.items()}
+    return {name: replace(one, logs_per_decade=affordable_xor_logs(one)) for name, one in chosen.items()}
 
 
 def draw(runs: Mapping[str, Sequence[RecordFolder]], setting: Setting) -> Figure:
