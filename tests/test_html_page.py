@@ -176,6 +176,79 @@ def test_regions_have_their_colours_where_they_are(
     assert opened.problems == []
 
 
+def luminance(rgb: np.ndarray) -> np.ndarray:
+    return (rgb[..., :3] / 255.0) ** 2.2 @ np.array([0.2126, 0.7152, 0.0722])
+
+
+def edges_over_fills(opened: Browser, part: sg.Partition, edges: np.ndarray) -> np.ndarray:
+    """How much lighter (relative luminance) the page is along edges, with them than without; at most beside them."""
+    middles = part.vertices[part.edges[edges]].mean(axis=1)
+    places = np.rint(screen_points(opened, middles)).astype(int)
+    rows, columns = (places[:, axis, None, None] for axis in (1, 0))
+    near = np.arange(-1, 2)
+    images = []
+    for _ in range(2):
+        images.append(luminance(pixels(opened)[rows + near[:, None], columns + near]).reshape(len(edges), -1))
+        opened.evaluate("document.getElementById('show-edges').click()")
+    change = images[0] - images[1]
+    return np.take_along_axis(change, np.abs(change).argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+@pytest.mark.parametrize("renderer", ["WebGL", "canvas"])
+def test_edges_stand_out_and_follow_light_or_dark(
+    renderer: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    opened: Browser = request.getfixturevalue("chromium" if renderer == "WebGL" else "chromium_without_webgl")
+    part = page_partition("S")
+    norms = part.operator_norms()
+    fill = luminance(DUSK(np.rint(255 * shared_norm([norms])(norms).data).astype(int), bytes=True))
+    inner = np.flatnonzero((part.edge_faces >= 0).all(axis=1))
+    beside = fill[part.edge_faces[inner]]
+    length = np.linalg.norm(np.diff(part.vertices[part.edges[inner]], axis=1)[:, 0], axis=1)
+    kinds = {
+        "dark": (beside < 0.06).all(axis=1),
+        "between": ((beside > 0.1) & (beside < 0.34)).all(axis=1),
+        "light": (beside > 0.4).all(axis=1),
+    }
+    chosen = {name: inner[of][np.argsort(length[of])[-8:]] for name, of in kinds.items()}
+    assert all(len(edges) == 8 for edges in chosen.values())
+    for scheme in ("light", "dark"):
+        opened.prefer(scheme)
+        show(opened, tmp_path / "page.html", part)
+        if opened.evaluate("document.body.dataset.renderer") != renderer:
+            pytest.skip("this Chromium offers no WebGL2, not even in software")
+        opened.evaluate("document.getElementById('show-points').click()")
+        assert (edges_over_fills(opened, part, chosen["dark"]) > 0.01).all()
+        assert (edges_over_fills(opened, part, chosen["light"]) < -0.01).all()
+        between = edges_over_fills(opened, part, chosen["between"])
+        assert (between < -0.01).all() if scheme == "light" else (between > 0.01).all()
+    opened.prefer("light")
+    assert opened.problems == []
+
+
+@pytest.mark.parametrize("renderer", ["WebGL", "canvas"])
+def test_edges_fade_where_they_are_dense(renderer: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    opened: Browser = request.getfixturevalue("chromium" if renderer == "WebGL" else "chromium_without_webgl")
+    part = page_partition("S")
+    show(opened, tmp_path / "page.html", part)
+    if opened.evaluate("document.body.dataset.renderer") != renderer:
+        pytest.skip("this Chromium offers no WebGL2, not even in software")
+    opened.evaluate("document.getElementById('show-points').click()")
+    widths = []
+    for spacing in (0.2, 1.0, 2.0, 5.0, 50.0):
+        style = opened.evaluate(f"splinegeo.edgeStroke({spacing}, 1)")
+        widths.append(style["width"] * style["opacity"])
+    assert widths == sorted(widths)
+    assert widths[0] < 0.01 * widths[-1]
+    inner = np.flatnonzero((part.edge_faces >= 0).all(axis=1))
+    length = np.linalg.norm(np.diff(part.vertices[part.edges[inner]], axis=1)[:, 0], axis=1)
+    longest = inner[np.argsort(length)[-8:]]
+    before = np.abs(edges_over_fills(opened, part, longest)).mean()
+    opened.evaluate("splinegeo.view.scale = 0.02 * splinegeo.view.scale; splinegeo.select(null)")
+    opened.evaluate("new Promise((done) => setTimeout(done, 400))")
+    assert np.abs(edges_over_fills(opened, part, longest)).mean() < 0.3 * before
+
+
 def test_titles_and_labels_are_text(chromium: Browser, tmp_path: Path) -> None:
     hostile = (
         "</title></script><script>window.broken = 1</script><img src=x onerror='window.broken = 2'>&amp;\u2028{{style}}"
@@ -216,7 +289,7 @@ def test_the_page_asks_for_nothing_and_may_not(chromium: Browser, tmp_path: Path
 
 
 def test_panning_zooming_and_hovering(chromium: Browser, tmp_path: Path) -> None:
-    part = PARTITIONS["B"]()
+    part = page_partition("S")
     show(chromium, tmp_path / "page.html", part)
     region = int(np.argsort(part.areas)[-150])
     # Wheels turn at whole pixels.
@@ -265,7 +338,7 @@ def test_controls_have_names(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_inputs_that_are_no_images(chromium: Browser, tmp_path: Path) -> None:
-    show(chromium, tmp_path / "page.html", PARTITIONS["B"]())
+    show(chromium, tmp_path / "page.html", page_partition("S"))
     chromium.evaluate("splinegeo.select([8e6, 8e6])")
     assert "Inputs of shape (2) are no images" in chromium.evaluate("document.getElementById('pictures').textContent")
     assert chromium.evaluate("document.querySelectorAll('#pictures canvas').length") == 0

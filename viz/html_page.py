@@ -34,6 +34,7 @@ _SCRIPTS = (
     "mesh.js",
     "colors.js",
     "view.js",
+    "edges.js",
     "draw_gl.js",
     "draw_canvas.js",
     "overlay.js",

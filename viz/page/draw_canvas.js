@@ -1,3 +1,5 @@
+// Half octaves of the spacing from which on edges do not change.
+const WIDEST_LEVEL = Math.ceil(2 * Math.log2(EDGES.fading));
 // Draws the regions without WebGL: slower, so that a picture is moved while the view moves and drawn anew when it rests.
 class CanvasRenderer {
   constructor(canvas, redraw) {
@@ -11,6 +13,7 @@ class CanvasRenderer {
 
   setFrame(frame) {
     this.mesh = frame.mesh;
+    this.around = frame.mesh.sizesAround();
     this.drawn = null;
   }
 
@@ -21,7 +24,7 @@ class CanvasRenderer {
 
   draw(view, ratio, edges) {
     const { canvas } = this.context;
-    const state = [view.x, view.y, view.scale, canvas.width, canvas.height, edges].join();
+    const state = [view.x, view.y, view.scale, canvas.width, canvas.height, edges, edgeLimit()].join();
     clearTimeout(this.timer);
     if (this.drawn && this.drawn.state !== state && this.mesh.n > 5000 && this.drawn.edges === edges) {
       const { x, y, scale } = this.drawn;
@@ -49,7 +52,6 @@ class CanvasRenderer {
   paint(context, view, ratio, edges) {
     const { mesh, colors } = this;
     const paths = new Map();
-    const lines = [new Path2D(), new Path2D(), new Path2D()];
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     for (let r = 0; r < mesh.n; r++) {
       const begin = mesh.offsets[r];
@@ -69,8 +71,6 @@ class CanvasRenderer {
       const key = ((colors[4 * r] & 0xfc) << 16) | ((colors[4 * r + 1] & 0xfc) << 8) | (colors[4 * r + 2] & 0xfc);
       if (!paths.has(key)) paths.set(key, { path: new Path2D(), r });
       trace(paths.get(key).path, points);
-      const strength = edges ? Math.min(1, (mesh.sizes[r] * view.scale - 2) / 12) : 0;
-      if (strength > 0) trace(lines[Math.min(2, Math.floor(3 * strength))], points);
     }
     context.lineWidth = 0.7 / ratio;
     for (const { path, r } of paths.values()) {
@@ -78,12 +78,41 @@ class CanvasRenderer {
       context.fill(path);
       context.stroke(path); // else seams of the background show between neighbours
     }
-    context.lineWidth = Math.max(1, 0.8 * ratio) / ratio / 2;
-    lines.forEach((path, i) => {
-      context.strokeStyle = `rgb(20 16 31 / ${0.2 * (i + 1)})`;
-      context.stroke(path);
-    });
+    if (edges) this.paintEdges(context, view, ratio);
     context.setTransform(1, 0, 0, 1, 0, 0);
+  }
+
+  // Lines of about one spacing and one colour are one path, so that lines that meet are not darker where they do.
+  paintEdges(context, view, ratio) {
+    const { mesh, colors, around } = this;
+    const { x, y, corners, offsets } = mesh;
+    const limit = edgeLimit();
+    const paths = new Map();
+    for (let r = 0; r < mesh.n; r++) {
+      const fill = relativeLuminance(colors[4 * r], colors[4 * r + 1], colors[4 * r + 2]);
+      for (let i = offsets[r]; i < offsets[r + 1]; i++) {
+        const a = corners[i];
+        const b = corners[i + 1 < offsets[r + 1] ? i + 1 : offsets[r]];
+        if (a > b) continue; // drawn by the neighbour; the domain's border is drawn apart
+        const spacing = 0.5 * (around[a] + around[b]) * view.scale;
+        if (spacing < EDGES.faintest * EDGES.fading) continue;
+        const [x0, y0] = view.toScreen(x[a], y[a]);
+        const [x1, y1] = view.toScreen(x[b], y[b]);
+        if (Math.max(x0, x1) < 0 || Math.min(x0, x1) > view.width || Math.max(y0, y1) < 0 || Math.min(y0, y1) > view.height) continue;
+        const level = Math.min(Math.round(2 * Math.log2(spacing)), WIDEST_LEVEL);
+        const key = 2 * level + (fill > limit ? 1 : 0);
+        if (!paths.has(key)) paths.set(key, new Path2D());
+        const path = paths.get(key);
+        path.moveTo(x0, y0);
+        path.lineTo(x1, y1);
+      }
+    }
+    for (const key of [...paths.keys()].sort((one, other) => one - other)) { // the wide ones over the fine ones
+      const { width, opacity } = edgeStroke(2 ** (Math.floor(key / 2) / 2), 1 / ratio);
+      context.lineWidth = width;
+      context.strokeStyle = `rgb(${(key & 1 ? DARK_EDGE : LIGHT_EDGE).join(" ")} / ${opacity})`;
+      context.stroke(paths.get(key));
+    }
   }
 }
 

@@ -14,28 +14,32 @@ precision mediump float;
 flat in vec3 v_color;
 out vec4 color;
 void main() { color = vec4(v_color, 1.0); }`;
-// An edge is a rectangle of one pixel's width; it fades where regions are small on the screen, and is light on dark ones.
+// An edge is a rectangle, at least a pixel wide; see edges.js for its width, its opacity and its colour.
 const EDGE_VERTEX = `#version 300 es
 precision highp float;
 uniform vec2 u_whole, u_part, u_scale, u_pixel;
-uniform float u_size, u_width;
+uniform float u_size, u_ratio, u_limit;
 uniform highp sampler2D u_colors;
 layout(location = 0) in vec4 a_ends;
 layout(location = 1) in vec2 a_sizes;
 layout(location = 2) in uint a_region;
 out vec4 v_color;
 void main() {
-  vec2 strengths = clamp((a_sizes * u_size - 2.0) / 12.0, 0.0, 1.0);
-  if (strengths.x + strengths.y <= 0.0) { gl_Position = vec4(0.0, 0.0, 2.0, 1.0); return; }
-  float strength = (gl_VertexID & 1) == 0 ? strengths.x : strengths.y;
+  vec2 spacings = a_sizes * u_size;
+  if (max(spacings.x, spacings.y) < ${glFloat(EDGES.faintest * EDGES.fading)}) { gl_Position = vec4(0.0, 0.0, 2.0, 1.0); return; }
+  float spacing = (gl_VertexID & 1) == 0 ? spacings.x : spacings.y;
+  float width = u_ratio * min(${glFloat(EDGES.share)} * spacing, ${glFloat(EDGES.widest)});
+  float drawn = max(width, 1.0);
+  float strength = min(1.0, spacing / ${glFloat(EDGES.fading)}) * width / drawn;
   vec2 from = ((a_ends.xy - u_whole) - u_part) * u_scale;
   vec2 to = ((a_ends.zw - u_whole) - u_part) * u_scale;
   vec2 along = normalize((to - from) / u_pixel + vec2(1e-9, 0.0));
-  vec2 across = vec2(-along.y, along.x) * u_pixel * u_width;
+  vec2 across = vec2(-along.y, along.x) * u_pixel * 0.5 * drawn;
   vec2 at = ((gl_VertexID & 1) == 0 ? from : to) + ((gl_VertexID & 2) == 0 ? across : -across);
   vec3 fill = texelFetch(u_colors, ivec2(a_region % 2048u, a_region / 2048u), 0).rgb;
-  float light = dot(fill, vec3(0.299, 0.587, 0.114));
-  v_color = vec4(light > 0.4 ? vec3(0.078, 0.063, 0.122) : vec3(1.0, 0.965, 0.9), 0.55 * strength);
+  float luminance = dot(pow(fill, vec3(2.2)), vec3(0.2126, 0.7152, 0.0722));
+  vec3 ink = luminance > u_limit ? ${glColor(DARK_EDGE)} : ${glColor(LIGHT_EDGE)};
+  v_color = vec4(ink, ${glFloat(EDGES.opacity)} * strength);
   gl_Position = vec4(at, 0.0, 1.0);
 }`;
 const EDGE_FRAGMENT = `#version 300 es
@@ -154,13 +158,22 @@ class GlRenderer {
       } else {
         gl.uniform2f(place("u_pixel"), 2 / width, 2 / height);
         gl.uniform1f(place("u_size"), view.scale);
-        gl.uniform1f(place("u_width"), 0.5 * Math.max(1, 0.8 * ratio));
+        gl.uniform1f(place("u_ratio"), ratio);
+        gl.uniform1f(place("u_limit"), edgeLimit());
         gl.bindVertexArray(this.edgeArrays);
         gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.edgeCount);
       }
     }
     gl.bindVertexArray(null);
   }
+}
+
+function glFloat(value) {
+  return value.toFixed(6);
+}
+
+function glColor(bytes) {
+  return `vec3(${bytes.map((byte) => glFloat(byte / 255)).join(", ")})`;
 }
 
 function upload(gl, buffer, target, values) {

@@ -165,5 +165,5 @@ function sliceAt(clientX, clientY) {
   return toSlice(view.toGrid(clientX - box.left, clientY - box.top));
 }
 
-window.splinegeo = { description, state, view, sliceAt, panel: () => panel.current, goTo, select };
+window.splinegeo = { description, state, view, sliceAt, panel: () => panel.current, goTo, select, edgeStroke };
 start().catch((error) => { say(`This page's data could not be read: ${error.message}`); throw error; });
