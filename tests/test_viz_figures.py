@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -29,7 +30,7 @@ from viz.errors import DrawingError
 from viz.figures import RegionPanel, figure1
 from viz.images import image_array
 from viz.markers import mark_points
-from viz.marks import CENTROID_COLOR, POINT_COLOR, SHAPES
+from viz.marks import CENTROID_COLOR, POINT_COLOR, SHAPES, arrowhead
 from viz.region_fill import RegionFill
 from viz.regions import plot_regions
 from viz.saving import save_figure
@@ -517,6 +518,32 @@ def test_the_legend_names_only_what_is_there() -> None:
             names = {text.get_text() for text in texts(figure1(images(), LABELS, [drawn_panel]))}
         assert ("centroids of their regions" in names) is expected
         assert "data points" in names
+
+
+@pytest.mark.parametrize(
+    ("points", "centroids", "colors"),
+    [
+        (1.0, 1.0, []),
+        (9.0, 1.0, [POINT_COLOR]),
+        (1.0, 9.0, [CENTROID_COLOR]),
+        (9.0, 9.0, [POINT_COLOR, CENTROID_COLOR]),
+    ],
+)
+def test_the_arrows_of_the_legend_are_those_of_the_panels(points: float, centroids: float, colors: list[str]) -> None:
+    known = panel(0.6)
+    moved = dataclasses.replace(known, points=points * known.points, centroids=centroids * (known.points + 1.0))
+    figure = figure1(images(), LABELS, [moved])
+    legends = [legend for legend in figure.findobj(Legend) if "beyond" in legend.get_texts()[-1].get_text()]
+    tip = arrowhead(np.array([1.0, 0.0])).get_path().vertices
+    shown = [
+        line.get_markerfacecolor()
+        for legend in legends
+        for line in legend.findobj(Line2D)
+        if line.get_marker() != "none"
+        and np.shape(line._marker.get_path().vertices) == np.shape(tip)
+        and np.allclose(line._marker.get_path().vertices, tip)
+    ]
+    assert shown == colors
 
 
 def test_a_figure_of_colours_has_no_bar() -> None:

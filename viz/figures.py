@@ -123,7 +123,7 @@ def figure1(
     legend = _legend_entries(
         len(pictures),
         centroids=any(panel.centroids is not None for panel in panels),
-        arrows=any(_reaches_beyond(panel) for panel in panels),
+        arrows=_arrow_colors(panels),
     )
     rows = legend_rows(legend, width - 2 * _MARGIN)
     base = _MARGIN + _LEGEND_ROW * len(rows) + _FOOTER
@@ -222,10 +222,15 @@ def _draw_images(page: _Page, pictures: Float[np.ndarray, "k *image"], labels: S
         ax.text(beside, 0.5 - 0.09 / size, str(label), ha="center", va="center", weight="bold", transform=ax.transAxes)
 
 
-def _reaches_beyond(panel: RegionPanel) -> bool:
-    low, high = panel.partition.domain.min(axis=0), panel.partition.domain.max(axis=0)
-    positions = [array for array in (panel.points, panel.centroids) if array is not None]
-    return any(bool(((array < low) | (array > high)).any()) for array in positions)
+def _arrow_colors(panels: Sequence[RegionPanel]) -> list[str]:
+    """The colours of the arrows at the panels' borders: for points, for centroids, for both or none."""
+
+    def beyond(panel: RegionPanel, positions: Float[np.ndarray, "k 2"] | None) -> bool:
+        low, high = panel.partition.domain.min(axis=0), panel.partition.domain.max(axis=0)
+        return positions is not None and bool(((positions < low) | (positions > high)).any())
+
+    points = [POINT_COLOR] if any(beyond(panel, panel.points) for panel in panels) else []
+    return points + ([CENTROID_COLOR] if any(beyond(panel, panel.centroids) for panel in panels) else [])
 
 
 def _mark(ax: Axes, panel: RegionPanel, labels: Sequence[object]) -> None:
@@ -251,7 +256,7 @@ def _write_about(ax: Axes, panel: RegionPanel, lines: Sequence[str], n_lines: in
     write(-_FOOTER + 0.05, about, color=mpl.rcParams["xtick.color"], size=_FOOTER_SIZE)
 
 
-def _legend_entries(n_points: int, *, centroids: bool, arrows: bool) -> list[LegendEntry]:
+def _legend_entries(n_points: int, *, centroids: bool, arrows: Sequence[str]) -> list[LegendEntry]:
     shapes = [shape_of(index) for index in range(min(n_points, _LEGEND_SHAPES))]
     entries = []
     if shapes:
@@ -262,7 +267,7 @@ def _legend_entries(n_points: int, *, centroids: bool, arrows: bool) -> list[Leg
     bar = Line2D([], [], color=mpl.rcParams["text.color"], linewidth=1.4)
     entries.append(LegendEntry((bar,), "distance in input space"))
     if arrows:
-        arrow = mark(arrowhead(np.array([1.0, 0.0])), CENTROID_COLOR if centroids else POINT_COLOR, ARROW_SIZE)
-        nothing = Line2D([], [], linestyle="none")  # so that the arrow stands next to its text
-        entries.append(LegendEntry((nothing, nothing, arrow), "beyond the view by this distance"))
+        shown = [mark(arrowhead(np.array([1.0, 0.0])), color, ARROW_SIZE) for color in arrows]
+        nothing = [Line2D([], [], linestyle="none")] * (3 - len(shown))  # so that arrows stand next to their text
+        entries.append(LegendEntry((*nothing, *shown), "beyond the view by this distance"))
     return entries
