@@ -1,5 +1,7 @@
 """GrokAlign (arXiv 2506.12284): the Jacobian's norm at data points, differentiable, and its penalty in training."""
 
+from numbers import Real
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from splinegeo.jacobian import (
     SAMPLES_PER_PASS,
     check_finite,
     check_inputs,
+    check_module,
     checked_inputs,
     checked_outputs,
     differentiable_tensor,
@@ -52,7 +55,8 @@ class GrokAlign:
     so that a run resumes exactly. A chain of Linear, ReLU, LeakyReLU, Flatten, Identity and Dropout in nn.Sequentials
     takes a hand-written gradient, which cannot be differentiated again; every other model, a double backward.
 
-    Raises InvalidArgumentError if the coefficient or the level is negative or not finite, or n_projections < 1.
+    Raises InvalidArgumentError if the coefficient or the level is negative or not finite, or n_projections < 1, and
+    UnsupportedModuleError if the model is no torch.nn.Module.
     """
 
     def __init__(
@@ -63,8 +67,9 @@ class GrokAlign:
         n_projections: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
+        check_module(model)
         for name, value in (("coefficient", coefficient), ("level", level)):
-            if value is not None and not 0 <= value < float("inf"):
+            if value is not None and not (isinstance(value, Real) and 0 <= value < float("inf")):
                 raise InvalidArgumentError(f"{name} is {value}: give a finite number that is not negative")
         _check_projections(n_projections)
         self.model = model

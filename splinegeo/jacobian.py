@@ -83,7 +83,8 @@ def alignment(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"
 
     Under cross-entropy the aligned optimum has a zero centroid: see `row_alignment` there. Raises as `centroids`.
     """
-    return _cosine(x.flatten(1), centroids(model, x).flatten(1))
+    at_points = centroids(model, x)  # refuses an x without samples
+    return _cosine(x.flatten(1), at_points.flatten(1))
 
 
 def row_alignment(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n C"]:
@@ -133,8 +134,15 @@ def check_finite(x: Tensor) -> None:
         raise InvalidArgumentError("x holds NaN or infinite values: remove or replace them")
 
 
+def check_module(model: nn.Module) -> None:
+    """Raise UnsupportedModuleError if the model is no torch.nn.Module."""
+    if not isinstance(model, nn.Module):
+        raise UnsupportedModuleError(f"the network must be a torch.nn.Module, but is a {type(model).__name__}")
+
+
 def check_inputs(model: nn.Module, x: Tensor) -> None:
     """The checks of type and shape only: they read no value, and so never wait for an accelerator."""
+    check_module(model)
     if not isinstance(x, Tensor):
         raise InvalidArgumentError(f"x is a {type(x).__name__}: give a torch tensor, for instance torch.as_tensor(x)")
     if not x.is_floating_point():

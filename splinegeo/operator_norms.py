@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
+from splinegeo.errors import InvalidArgumentError
 from splinegeo.norm_walk import can_walk, walked_norms
 from splinegeo.progress import tell
 from splinegeo.region_maps import first_affine, isometry, pull_back
@@ -22,11 +23,11 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
     equal norms; where W₁ or a later map is not held as a matrix, the base rows of the restriction take the place of W₁.
     """
     if kind not in ("frobenius", "spectral"):
-        raise ValueError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
+        raise InvalidArgumentError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
     if space == "slice":
         return _matrix_norms(partition.slice_maps[:, :, :2], kind)
     if space != "input":
-        raise ValueError(f"space must be 'input' or 'slice', not {space!r}")
+        raise InvalidArgumentError(f"space must be 'input' or 'slice', not {space!r}")
     if can_walk(partition):
         return walked_norms(partition, kind)
     norms = np.empty(partition.n_regions)

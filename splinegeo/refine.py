@@ -14,7 +14,7 @@ from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import OutOfTimeError, Watch
 from splinegeo._compilation import announce_compilation
 from splinegeo._refinement import Limit, Refinement
-from splinegeo.errors import ShapeError
+from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
 from splinegeo.slice import Box, Slice, domain_polygon
@@ -52,11 +52,12 @@ def enumerate_regions(
     At a limit, or when interrupted from the keyboard, the result is a partition of a part of the domain into true
     regions, and its `complete` is False.
 
-    Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `ValueError` for limits
-    below 1.
+    Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `InvalidArgumentError`
+    for limits and threads that are no whole number from 1, a negative time, or a plane that is no `Slice`.
     """
-    if max_regions is not None and max_regions < 1:
-        raise ValueError(f"max_regions must be at least 1, not {max_regions}")
+    _check_count("max_regions", max_regions)
+    if time_limit is not None and not time_limit >= 0:
+        raise InvalidArgumentError(f"time_limit must be a number of seconds that is not negative, not {time_limit}")
     with one_blas_thread():
         refinement, polygon = _start(model, plane, domain, threads)
     limit = Limit(max_regions)
@@ -95,6 +96,11 @@ def iterate_regions(
             yield block.partition(plane, polygon, complete=block.mesh.n_faces == 0 or _covers(block, polygon))
 
 
+def _check_count(name: str, count: int | None) -> None:
+    if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
+        raise InvalidArgumentError(f"{name} must be a whole number, at least 1, not {count}")
+
+
 def _blocks(refinement: Refinement, memory: int, watch: Watch) -> Iterator[Refinement]:
     if refinement.finished:
         yield refinement
@@ -119,6 +125,9 @@ def _covers(block: Refinement, polygon: Float64[np.ndarray, "k 2"]) -> bool:
 def _start(
     model: nn.Module | Network, plane: Slice, domain: Box | np.ndarray | None, threads: int | None
 ) -> tuple[Refinement, Float64[np.ndarray, "k 2"]]:
+    if not isinstance(plane, Slice):
+        raise InvalidArgumentError(f"plane is a {type(plane).__name__}: give a Slice; Slice.through_points makes one")
+    _check_count("threads", threads)
     network = model if isinstance(model, Network) else read_network(model, plane.input_shape)
     if network.n_inputs != len(plane.origin):
         raise ShapeError(f"the network takes {network.n_inputs} inputs, but the slice lies in R^{len(plane.origin)}")

@@ -40,7 +40,9 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     Raises `ShapeError` for a center that is not two finite numbers, `InvalidArgumentError` for a radius that is not
     positive and finite.
     """
-    point = disc_centers(np.asarray(center, dtype=np.float64)[None])[0]
+    if np.shape(center) != (2,):
+        raise ShapeError(f"the center of a disc must be two slice coordinates, but its shape is {np.shape(center)}")
+    point = disc_centers([center])[0]
     disc_radius(radius)
     candidates = _regions_near(partition, point - radius, point + radius)
     distances, overlaps = np.empty(len(candidates)), np.empty(len(candidates))
@@ -76,7 +78,9 @@ def disc_centers(centers: ArrayLike) -> Float64[np.ndarray, "n 2"]:
     """Centers of discs as an array. Raises `ShapeError` if they are not (n, 2) finite numbers."""
     points = np.ascontiguousarray(centers, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ShapeError(f"the center of a disc must be two slice coordinates, but its shape is {points.shape[1:]}")
+        raise ShapeError(
+            f"the centers of discs must be two slice coordinates each, (n, 2), but their shape is {points.shape}"
+        )
     if not np.isfinite(points).all():
         raise ShapeError("the center of a disc must be finite, but holds NaN or infinite values")
     return points

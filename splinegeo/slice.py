@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -15,12 +16,23 @@ from splinegeo.errors import DegenerateSliceError, InvalidDomainError, ShapeErro
 _COLLINEAR = 1e-7
 _ORTHONORMAL = 1e-8
 _DEFAULT_MARGIN = 0.5
+# Squares of larger coordinates would overflow.
+_LARGEST = 1e150
 
 
 def _as_array(values: object, what: str) -> Float64[np.ndarray, "..."]:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        # A list of tensors that carry gradients would not be converted.
+        if isinstance(values, list | tuple) and any(isinstance(value, torch.Tensor) for value in values):
+            values = torch.stack([torch.as_tensor(value) for value in values])
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu().numpy(force=True)
+        array = np.asarray(values)
+        if values is None or array.dtype.kind not in "biuf":
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"{what} must be an array or a tensor of real numbers, its rows of one shape") from error
     if not np.isfinite(array).all():
         raise ShapeError(f"{what} must be finite, but holds NaN or infinite values")
     return array
@@ -125,15 +137,19 @@ class Box:
     center: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.half_width) and self.half_width > 0):
-            raise InvalidDomainError(f"a box needs a positive finite half_width, not {self.half_width}")
-        if not np.isfinite(self.center).all():
-            raise InvalidDomainError(f"a box needs a finite center, not {self.center}")
+        if not (_is_number(self.half_width) and np.isfinite(self.half_width) and self.half_width > 0):
+            raise InvalidDomainError(f"a box needs a positive finite half_width, not {self.half_width!r}")
+        if np.shape(self.center) != (2,) or not all(_is_number(value) and np.isfinite(value) for value in self.center):
+            raise InvalidDomainError(f"a box needs a center of two finite slice coordinates, not {self.center!r}")
 
     def polygon(self) -> Float64[np.ndarray, "4 2"]:
         """Its corners, counter-clockwise."""
         square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
         return np.asarray(self.center) + self.half_width * square
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real | np.number) and not isinstance(value, bool | complex)
 
 
 def domain_polygon(domain: "Box | ArrayLike | None", plane: Slice) -> Float64[np.ndarray, "k 2"]:
@@ -167,6 +183,8 @@ def _convex_polygon(polygon: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, 
         )
     if not np.isfinite(polygon).all():
         raise InvalidDomainError("the domain's corners must be finite")
+    if np.abs(polygon).max() > _LARGEST:
+        raise InvalidDomainError(f"the domain's corners must lie within {_LARGEST:.0e} of the slice's origin")
     edges = np.roll(polygon, -1, axis=0) - polygon
     following = np.roll(edges, -1, axis=0)
     turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]

@@ -1,6 +1,7 @@
 """A torch module, copied in float64 and evaluation mode, and the graph of what its forward calls (torch.fx)."""
 
 import copy
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -45,6 +46,11 @@ class Trace:
 
 def trace(model: nn.Module) -> Trace:
     """Trace the forward of a module made by `float64_copy`. Raises `UnsupportedModuleError` if that cannot be done."""
+    required = _required_inputs(model)
+    if len(required) > 1:
+        raise UnsupportedModuleError(
+            f"the network's forward takes {len(required)} inputs ({', '.join(required)}): wrap it to take one tensor"
+        )
     root = _Root(model)
     tracer = _Tracer()
     try:
@@ -57,6 +63,13 @@ def trace(model: nn.Module) -> Trace:
             "write it without control flow or item assignment that depends on the input's values"
         ) from error
     return Trace(root, graph)
+
+
+def _required_inputs(model: nn.Module) -> list[str]:
+    """Names of the parameters of a module's forward that have no default."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    return [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
 
 
 class _Root(nn.Module):
@@ -93,7 +106,7 @@ def float64_copy(model: nn.Module) -> nn.Module:
 
     Weight and spectral norms, pruning and other parametrizations are replaced by the weights that they give now. Raises
     `UnsupportedModuleError` for forward hooks, which may change what a module computes, and `InvalidNetworkError` for
-    parameters that are not initialised or not real.
+    parameters that are not initialised, without values or not real.
     """
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
@@ -108,6 +121,10 @@ def float64_copy(model: nn.Module) -> nn.Module:
         for tensor in _tensors(module):
             if isinstance(tensor, UninitializedParameter):
                 raise InvalidNetworkError(f"layer '{path}' is lazy and has no weights yet: run the network once")
+            if tensor.is_meta:
+                raise InvalidNetworkError(
+                    f"layer '{path or THE_NETWORK}' is on the meta device and has no weights: load them first"
+                )
             if tensor.is_complex():
                 raise InvalidNetworkError(
                     f"layer '{path or THE_NETWORK}' has complex weights: only real ones can be read"

@@ -138,6 +138,105 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], type[Exception], str, str]] = {
         "not 0",
         "at least 1",
     ),
+    "a plane that is no slice": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), torch.eye(2), BOX),
+        sg.InvalidArgumentError,
+        "Tensor",
+        r"Slice\.through_points",
+    ),
+    "no whole number of regions": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, BOX, max_regions=2.5),
+        sg.InvalidArgumentError,
+        r"not 2\.5",
+        "whole number, at least 1",
+    ),
+    "no thread": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, BOX, threads=0),
+        sg.InvalidArgumentError,
+        "threads",
+        "at least 1",
+    ),
+    "no time": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, BOX, time_limit=-1.0),
+        sg.InvalidArgumentError,
+        "not -1",
+        "seconds",
+    ),
+    "no weights": (
+        lambda: sg.enumerate_regions(nn.Sequential(nn.Linear(2, 3, device="meta")), IDENTITY_PLANE, BOX),
+        sg.InvalidNetworkError,
+        "layer '0' is on the meta device",
+        "load them first",
+    ),
+    "two inputs": (
+        lambda: sg.enumerate_regions(nn.Bilinear(2, 2, 3), IDENTITY_PLANE, BOX),
+        sg.UnsupportedModuleError,
+        r"takes 2 inputs \(input1, input2\)",
+        "one tensor",
+    ),
+    "points of two shapes": (
+        lambda: sg.Slice.through_points([torch.zeros(4), torch.ones(4), torch.zeros(3)]),
+        sg.ShapeError,
+        "points of a slice",
+        "of one shape",
+    ),
+    "complex points": (
+        lambda: sg.Slice.through_points(1j * torch.eye(3)),
+        sg.ShapeError,
+        "points of a slice",
+        "real numbers",
+    ),
+    "no points": (lambda: sg.Slice.through_points(None), sg.ShapeError, "points of a slice", "an array or a tensor"),
+    "box of text": (lambda: sg.Box("3"), sg.InvalidDomainError, "not '3'", "positive finite half_width"),
+    "box about one number": (
+        lambda: sg.Box(1.0, (2.0,)),
+        sg.InvalidDomainError,
+        r"not \(2\.0,\)",
+        "two finite slice coordinates",
+    ),
+    "boundless box": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, sg.Box(1e200)),
+        sg.InvalidDomainError,
+        "corners",
+        r"within 1e\+150",
+    ),
+    "half a region": (lambda: partition().affine_map(0.5), sg.InvalidArgumentError, r"not 0\.5", "whole number"),
+    "one disc for several": (
+        lambda: partition().local_complexity([0.0, 0.0], radius=1.0),
+        sg.ShapeError,
+        r"shape is \(2,\)",
+        r"\(n, 2\)",
+    ),
+    "alignment of one input": (
+        lambda: sg.alignment(mlp((2, 3, 2)), torch.zeros(2)),
+        sg.ShapeError,
+        r"shape \(2,\)",
+        r"\(n, \*input_shape\)",
+    ),
+    "alignment of an array": (
+        lambda: sg.alignment(mlp((2, 3, 2)), np.zeros((3, 2))),
+        sg.InvalidArgumentError,
+        "ndarray",
+        r"torch\.as_tensor",
+    ),
+    "alignment of no module": (
+        lambda: sg.alignment(lambda x: x, torch.zeros(3, 2)),
+        sg.UnsupportedModuleError,
+        "function",
+        r"must be a torch\.nn\.Module",
+    ),
+    "GrokAlign of no module": (
+        lambda: sg.GrokAlign(None),
+        sg.UnsupportedModuleError,
+        "NoneType",
+        r"must be a torch\.nn\.Module",
+    ),
+    "a coefficient in words": (
+        lambda: sg.GrokAlign(mlp((2, 3, 2)), coefficient="much"),
+        sg.InvalidArgumentError,
+        "coefficient is much",
+        "finite number that is not negative",
+    ),
     "no partition file": (
         lambda: sg.load_partition(Path(__file__)),
         sg.PartitionFileError,
@@ -184,3 +283,10 @@ def test_one_except_catches_what_splinegeo_raises() -> None:
     for name in ("points on a line", "empty domain", "NaN weights", "GELU", "another input size", "no partition file"):
         with pytest.raises(sg.SplineGeoError):
             BAD_INPUT[name][0]()
+
+
+def test_points_with_gradients_are_points() -> None:
+    points = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    plane = sg.Slice.through_points(points)
+    for same in (points.clone().requires_grad_(), [point.clone().requires_grad_() for point in points]):
+        np.testing.assert_array_equal(sg.Slice.through_points(same).basis, plane.basis)

@@ -254,7 +254,7 @@ def test_centroids_and_radii_of_every_prefix_are_those_of_matrices(name: str) ->
     chosen = np.array([3, 0, 3])
     last = len(by_matrices.network.stages)
     np.testing.assert_array_equal(preactivation_radii(by_operators, last, chosen), by_operators.radii(chosen))
-    with pytest.raises(IndexError, match=r"stage 0 does not exist|faces must lie in"):
+    with pytest.raises(IndexError, match="faces must lie in"):
         prefix_radii(by_operators, 0, [10**6])
 
 

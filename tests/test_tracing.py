@@ -210,7 +210,7 @@ def test_several_inputs_are_refused() -> None:
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return x + y
 
-    with pytest.raises(UnsupportedModuleError, match=r"cannot be traced.*'y'"):
+    with pytest.raises(UnsupportedModuleError, match=r"takes 2 inputs \(x, y\): wrap it"):
         read_network(TwoInputs(), (3,))
 
 
