@@ -9,7 +9,7 @@ from splinegeo._bits import n_words, pack, unpack
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import Watch, run_chunks
 from splinegeo._crossings import Crossings
-from splinegeo._joining import join_faces, joined_faces
+from splinegeo._groups import join_group, whole_families
 from splinegeo._products import multiply_activated, product_tiles
 from splinegeo._subdivision import Subdivision, Units, subdivide
 from splinegeo._values import Values, find_crossings
@@ -35,6 +35,8 @@ class Limit:
 
     regions: int | None
     reached: bool = False
+    families: Int32[np.ndarray, " F"] | None = None
+    """Faces that are to stay together, by equal numbers, ascending; None: any may be left out alone."""
 
     def crop(self, mesh: Mesh, crossings: Crossings, bits: np.ndarray) -> tuple[Mesh, Crossings, np.ndarray]:
         """As many of the first faces as surely give no more regions than the limit; at least one."""
@@ -42,6 +44,8 @@ class Limit:
             return mesh, crossings, bits
         n_parts = np.cumsum(1 + np.diff(crossings.start))
         n = max(1, int(np.searchsorted(n_parts, self.regions, side="right")))
+        if self.families is not None:
+            n = max(whole_families(self.families, n), whole_families(self.families, 1, "right"))
         if n == mesh.n_faces:
             return mesh, crossings, bits
         self.reached = True
@@ -89,6 +93,19 @@ class Refinement:
         return self.index == len(self.network.stages)
 
     @property
+    def families(self) -> Int32[np.ndarray, " F"] | None:
+        """While the rounds of a max pooling cut: the face before them that each face came from, as the last of them
+        joins faces of one family. Else None.
+        """
+        for group in self.network.groups:
+            if self.index in group:
+                ancestors = np.arange(self.mesh.n_faces, dtype=np.int32)
+                for parents in reversed(self.parents[group[0] : self.index]):
+                    ancestors = parents[ancestors]
+                return ancestors
+        return None
+
+    @property
     def bytes_of_units(self) -> int:
         """What a face takes while the next stage cuts, for the units of the stages at work: about."""
         n_units = sum(stage.n_units for stage in self.network.stages[self.index : self.index + 2])
@@ -108,6 +125,7 @@ class Refinement:
         stage = stages[self.index]
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
         tolerance, noise = unit_tolerance(stage, self.sizes, self.noise)
+        limit.families = self.families
         units = Units(self.index, stage.slopes, tolerance)
         values, sizes = self.values, self.sizes
         if isinstance(values, Restriction):
@@ -117,7 +135,7 @@ class Refinement:
         parents, bits = (*self.parents, cut.parents), (*self.bits, cut.bits)
         for group in self.network.groups:
             if self.index == group[-1]:
-                cut, parents, bits = _join_group(self.network, group, cut, parents, bits)
+                cut, parents, bits = join_group(self.network, group, cut, parents, bits)
         if isinstance(following, Affine) and isinstance(values, Values):
             spare = values is not self.values
             values, sizes = _next_values(values, stage, following, cut, self.threads, spare)
@@ -153,29 +171,6 @@ class Refinement:
         if isinstance(self.values, Restriction):
             vars(partition)["restriction"] = self.values  # what the partition would compute when first asked
         return partition
-
-
-def _join_group(
-    network: Network, group: range, cut: Subdivision, parents: tuple[np.ndarray, ...], bits: tuple[np.ndarray, ...]
-) -> tuple[Subdivision, tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Join the faces that only comparisons without influence on a maximum have cut; gives their parents and bits, too.
-
-    The stages of the group get the same faces: those of the first have the parents, the others are their own parents.
-    """
-    ancestors = [np.arange(cut.mesh.n_faces)]
-    for index in reversed(group):
-        ancestors.insert(0, parents[index][ancestors[0]])
-    active = [unpack(bits[i][faces], network.stages[i].n_units) for i, faces in zip(group, ancestors[1:], strict=True)]
-    canonical = network.canonical(group, active)
-    words = [pack(part) for part in canonical]
-    _, keys = np.unique(np.column_stack([ancestors[0].astype(np.uint64), *words]), axis=0, return_inverse=True)
-    joined = joined_faces(cut.mesh, keys.reshape(-1))
-    _, first = np.unique(joined, return_index=True)
-    themselves = np.arange(len(first), dtype=np.int32)
-    joined_parents = (ancestors[0][first].astype(np.int32), *(themselves for _ in group[1:]))
-    joined_bits = tuple(part[first] for part in words)
-    cut = cut._replace(mesh=join_faces(cut.mesh, joined), parents=themselves, bits=joined_bits[-1], family=None)
-    return cut, (*parents[: group[0]], *joined_parents), (*bits[: group[0]], *joined_bits)
 
 
 def _of_layers(mesh: Mesh, network: Network) -> Mesh:
@@ -272,6 +267,8 @@ def _cut(
     coarse = subdivide(mesh, crossings, bits, units, closeness, threads, True, False, watch)
     values = Values(values.older, coarse.births).at_all_vertices(threads)
     mesh, bits = coarse.mesh, coarse.bits
+    if limit.families is not None:
+        limit.families = limit.families[coarse.parents]
     crossings = find_crossings(mesh, values, np.where(first, np.inf, units.tolerance), bits, threads, watch)
     mesh, crossings, bits = limit.crop(mesh, crossings, bits)
     cut = subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, keep_births, watch)

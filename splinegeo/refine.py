@@ -13,6 +13,7 @@ from tqdm import tqdm
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import OutOfTimeError, Watch
 from splinegeo._compilation import announce_compilation
+from splinegeo._groups import whole_families
 from splinegeo._refinement import Limit, Refinement
 from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.network import Network, read_network
@@ -112,6 +113,9 @@ def _blocks(refinement: Refinement, memory: int, watch: Watch) -> Iterator[Refin
         yield from _blocks(refinement.advance(Limit(None), watch), memory, watch)
         return
     bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
+    families = refinement.families
+    if families is not None:
+        bounds = sorted({whole_families(families, n) for n in bounds})
     for begin, end in pairwise(bounds):
         yield from _blocks(refinement.part(begin, end).advance(Limit(None), watch), memory, watch)
 

@@ -95,8 +95,7 @@ def test_operators_give_the_regions_of_matrices(name: str) -> None:
     np.testing.assert_allclose(by_operators.areas[regions], by_matrices.areas, rtol=1e-6, atol=1e-13)
     certificate = by_operators.certify(2000)
     assert certificate.interior_mismatches == certificate.sample_misses == certificate.duplicate_patterns == 0
-    # Maxima that overlap tie along whole regions, where the certificate cannot tell which comparison counts.
-    assert certificate.ok or by_matrices.certify(2000).problems == certificate.problems, certificate
+    assert certificate.ok, str(certificate)
     labels = [np.unique(part.edge_labels, axis=0) for part in (by_matrices, by_operators)]
     np.testing.assert_array_equal(*labels)
 

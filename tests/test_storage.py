@@ -24,8 +24,10 @@ from partition_files import (
     small_partition,
     write_arrays,
 )
+from torch import nn
 
 import splinegeo as sg
+from splinegeo.restriction import has_operators
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +189,30 @@ def test_a_newer_version_says_what_to_do(saved: Path, tmp_path: Path) -> None:
 def test_a_version_that_makes_no_sense(version: object, saved: Path, tmp_path: Path) -> None:
     arrays = read_arrays(saved) | {"version": np.array(version, dtype=None if version != 2**70 else np.float64)}
     refusal(write_arrays(arrays, tmp_path / "version.npz"))
+
+
+def test_a_convolutional_network_with_pooling_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose maps are too large for matrices: the file holds no network, and asks for it."""
+    monkeypatch.setattr("splinegeo.reading.DENSE_ENTRIES", 0)
+    with torch.random.fork_rng():
+        torch.manual_seed(45)
+        convolved = nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 4, 2), nn.ReLU()
+        model = nn.Sequential(*convolved, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 3)).double()
+    plane = sg.Slice.through_points(np.random.default_rng(0).standard_normal((3, 1, 6, 6)))
+    partition = sg.enumerate_regions(model, plane, sg.Box(1.0))
+    assert partition.n_regions > 50
+    assert has_operators(partition.network)
+    assert len(partition.network.groups) == 2
+    path = save(partition, tmp_path / "pooled.npz")
+    assert "give load_partition the model" in refusal(path)
+    loaded = sg.load_partition(path, model)
+    assert_same_file_content(partition, loaded)
+    assert loaded.certify(500).ok
+    for computed, again in zip(results(partition), results(loaded), strict=True):
+        np.testing.assert_allclose(again, computed, rtol=1e-9, atol=1e-11)
+    blocks = sg.save_blocks(tmp_path / "blocks", sg.iterate_regions(model, plane, sg.Box(1.0), memory=1 << 16))
+    again = sg.load_blocks(tmp_path / "blocks", model)
+    assert len(blocks) == len(again) > 1
+    keys = {key.tobytes() for block in again for key in block.pattern_keys}
+    assert keys == {key.tobytes() for key in partition.pattern_keys}
+    assert again.n_regions == partition.n_regions
