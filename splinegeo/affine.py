@@ -47,8 +47,8 @@ class AffineMap(Protocol):
     def transpose(self, g: Rows) -> Rows:
         """The vector-Jacobian product g W, (..., n) -> (..., m)."""
 
-    def bounds(self, sizes: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
-        """Bounds of the outputs' sizes |h Wᵀ| for inputs of sizes |h| up to the given ones."""
+    def bounds(self, sizes: Rows) -> Rows:
+        """Bounds of the outputs' sizes |h Wᵀ| for inputs of sizes |h| up to the given ones: (..., m) -> (..., n)."""
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """Sizes that independent errors of the inputs, of the given sizes, have in the outputs: added as squares."""
@@ -90,9 +90,9 @@ class Affine:
         """g W, the vector-Jacobian product."""
         return g @ self.weight
 
-    def bounds(self, sizes: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
-        """The sums |W| sizes: the least such bounds."""
-        return np.abs(self.weight) @ sizes
+    def bounds(self, sizes: Rows) -> Rows:
+        """The sums of |W_ji| sizes_i: the least such bounds."""
+        return sizes @ np.abs(self.weight).T
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """Root sums of squares of W's entries times the noise."""
@@ -152,9 +152,9 @@ class TorchAffine:
             pull_back = torch.func.vjp(self.function, self._origin)[1]
         return self._batched(torch.func.vmap(lambda row: pull_back(row)[0]), g, self.n_outputs, self.n_inputs)
 
-    def bounds(self, sizes: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
+    def bounds(self, sizes: Rows) -> Rows:
         """Norms of the rows of W times that of the sizes (Cauchy-Schwarz), to a factor of 2."""
-        return self.row_norms() * float(np.linalg.norm(sizes))
+        return self.row_norms() * np.linalg.norm(sizes, axis=-1, keepdims=True)
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """As if the noise had the same size in all inputs, to a factor of 2."""

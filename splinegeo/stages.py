@@ -14,7 +14,7 @@ from splinegeo.errors import ShapeError
 from splinegeo.max_pooling import Tournament
 
 _BLOCK_BYTES = 1 << 27
-# a + (b - a) is b to rounding only, so equal candidates of a maximum may differ by so much of the largest at hand.
+# a + (b - a) is b to rounding only, so equal candidates of a maximum may differ by so much of the terms that they sum.
 _TIE = 2.0**-42
 
 
@@ -126,7 +126,7 @@ class Network:
             for stage in self.stages:
                 y = stage.affine(h)
                 maxima = self.layers[stage.layer].tournament is not None
-                active.append(y > _TIE * np.abs(y).max(axis=1, keepdims=True) if maxima else y > 0)
+                active.append(y > _TIE * _terms(stage.affine, h, y) if maxima else y > 0)
                 h = stage.activate(y)
             blocks.append(self.pieces(active))
         if not blocks:
@@ -205,3 +205,14 @@ class Network:
         step = max(1, _BLOCK_BYTES // (8 * widest))
         for begin in range(0, len(x), step):
             yield slice(begin, begin + step)
+
+
+def _terms(
+    affine: AffineMap, h: Float64[np.ndarray, "n m"], y: Float64[np.ndarray, "n units"]
+) -> Float64[np.ndarray, "n _"]:
+    """Sizes of the sums of terms that the values y = affine(h) are; where no matrix is held, the largest value of each
+    row.
+    """
+    if affine.columns is None:
+        return np.abs(y).max(axis=1, keepdims=True)
+    return affine.bounds(np.abs(h)) + np.abs(affine.bias)

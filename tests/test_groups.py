@@ -94,3 +94,36 @@ def test_whole_families() -> None:
     families = np.array([0, 0, 0, 2, 2, 5], dtype=np.int32)
     assert [whole_families(families, n) for n in range(7)] == [0, 0, 0, 3, 3, 5, 6]
     assert [whole_families(families, n, "right") for n in range(7)] == [0, 3, 3, 3, 5, 5, 6]
+
+
+class BesideItsInput(nn.Module):
+    """Maxima of small values; the read-out sees the input, too."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.values, self.readout = nn.Linear(2, 12).double(), nn.Linear(6, 3).double()
+        self.pool = nn.MaxPool1d(3, return_indices=True)
+        with torch.no_grad():
+            self.values.weight *= scale
+            self.values.bias *= scale
+
+    def places(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(self.values(x)[:, None])[1][:, 0] % 3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.readout(torch.cat([nn.functional.max_pool1d(self.values(x)[:, None], 3)[:, 0], x], dim=1))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-44, 2.0**44])
+def test_places_of_maxima_beside_carried_values_of_another_scale(scale: float) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = BesideItsInput(scale)
+    partition = sg.enumerate_regions(model, sg.Slice(np.zeros(2), np.eye(2)), sg.Box(1.0), threads=1)
+    certificate = partition.certify(500)
+    assert certificate.ok, str(certificate)
+    assert certificate.interior_roundings == certificate.sample_roundings == 0
+    (found,) = partition.network.patterns(partition.interior_points)
+    with torch.no_grad():
+        np.testing.assert_array_equal(found, model.places(torch.from_numpy(partition.interior_points)))
+    assert len(np.unique(found, axis=0)) == partition.n_regions > 5
