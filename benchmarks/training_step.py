@@ -35,6 +35,7 @@ from experiments.training import Training
 from splinegeo.grokalign import GrokAlign
 
 _RESULTS = Path(__file__).parent / "TRAINING.md"
+_APART = "## Measured apart\n"
 _LEARNING_RATE, _WEIGHT_DECAY, _BATCH_SIZE = 1e-3, 0.01, 256
 _COEFFICIENT = 1e-3
 _LOADER_EPOCHS_AT_MOST = 7
@@ -94,8 +95,15 @@ def main() -> None:
         lines += found
     if arguments.write:
         partial = _RESULTS.with_suffix(".partial")
-        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+        partial.write_text("\n".join(lines).rstrip() + "\n" + _measured_apart(), encoding="utf-8")
         os.replace(partial, _RESULTS)
+
+
+def _measured_apart() -> str:
+    """What other programs measured and hands wrote: the end of the page, which stays."""
+    page = _RESULTS.read_text(encoding="utf-8") if _RESULTS.exists() else ""
+    _, heading, rest = page.partition(_APART)
+    return "\n" + heading + rest if heading else ""
 
 
 def section(dtype: torch.dtype, epochs: int, *, with_loader: bool) -> list[str]:
