@@ -1,6 +1,7 @@
-// Edges as viz/region_edges.py draws them, in CSS pixels: as wide as a share of the spacing of the lines about them, up
-// to a greatest width; where the spacing is below the fading one they lose opacity; the faintest are left out.
-const EDGES = { share: 0.18, widest: 0.8, fading: 6.7, faintest: 0.05, opacity: 0.5 };
+// Edges after viz/region_edges.py, in CSS pixels: as wide as a share of the spacing of the lines about them, up to a
+// greatest width; where the spacing is below the fading one they lose opacity; the faintest are left out. They fade
+// earlier than in print, where lines can be finer than a pixel.
+const EDGES = { share: 0.18, widest: 0.8, fading: 12, faintest: 0.05, opacity: 0.5 };
 const DARK_EDGE = [20, 16, 31];
 const LIGHT_EDGE = [255, 246, 230];
 // Relative luminance: on a light page edges are dark but over clearly dark regions, on a dark page the other way round.
