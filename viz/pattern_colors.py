@@ -8,6 +8,8 @@ from viz.colormaps import oklab_to_srgb
 
 # Turns of the hue for one unit that changes its piece, root mean square: neighbours differ little, far regions much.
 _TURN = 0.035
+# Light and clear: darker yellows would be brown and olive, and neighbours too small to tell apart mix to grey.
+_CHROMA = 0.1
 _BITS_PER_BLOCK = 1 << 24
 
 
@@ -26,5 +28,5 @@ def pattern_colors(part: Partition) -> Float[np.ndarray, "R 3"]:
         block = np.ascontiguousarray(keys[begin : begin + step].astype("<u8")).view(np.uint8)
         turns[begin : begin + step] = np.unpackbits(block, axis=1, bitorder="little").astype(np.float32) @ weights
     hue, shade = 2 * np.pi * turns.T
-    lightness = 0.74 + 0.1 * np.sin(shade)
-    return oklab_to_srgb(np.column_stack([lightness, 0.085 * np.cos(hue), 0.085 * np.sin(hue)]))
+    lightness = 0.78 + 0.07 * np.sin(shade)
+    return oklab_to_srgb(np.column_stack([lightness, _CHROMA * np.cos(hue), _CHROMA * np.sin(hue)]))
