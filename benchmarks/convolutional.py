@@ -1,17 +1,20 @@
 """The engine on convolutional networks of real size and real images: regions, seconds, memory, and checks of every
 region against torch.
 
-The networks are GrokAlign's for CIFAR-10 and torchvision's ResNet-18 (stem for small images, batch norm with the
-statistics of real images), at their initialisation. The slice goes through the first three training images, the domain
-is a square about the first one.
+The networks are those of convolutional_networks.py, at their initialisation. The slice goes through the first three
+training images, the domain is a square about the first one.
 
     python benchmarks/convolutional.py --data cifar10.npz    # x_train (n, 32, 32, 3) uint8
+    python benchmarks/convolutional.py --data cifar10.npz --networks cnn --largest 0.1
+    python benchmarks/convolutional.py --data cifar10.npz --write    # also to benchmarks/CONVOLUTIONAL.md
 """
 
 import argparse
 import copy
 import json
+import os
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -24,9 +27,19 @@ import numpy as np
 from machine import header
 from tables import MB, seconds, table
 
+_RESULTS = Path(__file__).parent / "CONVOLUTIONAL.md"
+_NETWORKS = ("cnn", "resnet18", "densenet", "every_layer")
 _CALIBRATION_IMAGES = 128
 _JACOBIANS = 8
 _SAMPLES = 500
+_TITLES = ["network", "half-width", "regions", "kinks", "regions s", "maps s", "centroids s", "norms s", "prefixes s",
+           "peak MB", "certificate", "outputs", "Jacobians", "checks s"]  # fmt: skip
+_LEGEND = (
+    "Seconds of processor time, of one process for each row. Prefixes: the power diagrams of all layers. Peak memory "
+    "before the checks. Outputs: the largest difference of a region's map from torch's forward pass at an interior "
+    "point, over all regions; Jacobians: that of map, offset, centroid and norm from torch's Jacobian, over "
+    f"{_JACOBIANS} regions; both relative to the largest entry."
+)
 
 
 @dataclass(frozen=True)
@@ -36,58 +49,91 @@ class Case:
     network: str
     half_width: float
 
+    def __str__(self) -> str:
+        return f"{self.network}, half-width {self.half_width:g}"
+
 
 CASES = (
-    *(Case("cnn", half_width) for half_width in (0.02, 0.05, 0.1, 0.5)),
+    *(Case("cnn", half_width) for half_width in (0.02, 0.05, 0.1, 0.2, 0.5)),
     *(Case("resnet18", half_width) for half_width in (0.001, 0.0025)),
+    *(Case("densenet", half_width) for half_width in (0.005, 0.02)),
+    *(Case("every_layer", half_width) for half_width in (0.005, 0.02)),
 )
 
 
 def main() -> int:
     """Measure each case in a process of its own, or the one that the arguments name; 1 if a check fails."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="an .npz file with x_train (n, 32, 32, 3) uint8")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--networks", nargs="+", choices=("cnn", "resnet18"), default=("cnn", "resnet18"))
-    parser.add_argument("--largest", type=float, default=np.inf, help="leave out the larger domains")
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = _arguments()
     if arguments.case:
         print(json.dumps(measure(Case(**arguments.case), arguments.data, arguments.threads)))
         return 0
     load_images(arguments.data)  # a wrong file is refused before the first case
-    rows, passed = [], True
-    print("\n".join(header("python " + " ".join(sys.argv))) + "\n", flush=True)
+    command = ["python", "benchmarks/convolutional.py", *sys.argv[1:]]
+    if "--data" in command:  # where it lies on this machine tells nobody anything
+        command[command.index("--data") + 1] = arguments.data.name
+    title = ["# Benchmarks: convolutional networks on CIFAR-10 images", "", *header(shlex.join(command)), ""]
+    print("\n".join(title), flush=True)
+    rows, certificates, passed = [], [], True
     for case in CASES:
         if case.network not in arguments.networks or case.half_width > arguments.largest:
             continue
+        result, failure = _in_a_process(case, arguments)
+        if failure:
+            rows.append([case.network, f"{case.half_width:g}", failure, *[""] * (len(_TITLES) - 3)])
+            print(f"{case}: {failure}", file=sys.stderr, flush=True)
+            passed = False
+        else:
+            rows.append(_row(case, result))
+            certificates += [f"{case}", "", "```", *result["certificate"].splitlines(), "```", ""]
+            print(f"{case}\n{result['certificate']}\n", flush=True)
+            passed &= result["passed"]
+        if arguments.write:
+            lines = [*title, *table(_TITLES, rows), "", _LEGEND, "", "## Certificates", "", *certificates]
+            _write(lines)
+    print("\n".join([*table(_TITLES, rows), "", _LEGEND]))
+    return 0 if passed else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="an .npz file with x_train (n, 32, 32, 3) uint8")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--networks", nargs="+", choices=_NETWORKS, default=_NETWORKS)
+    parser.add_argument("--largest", type=float, default=np.inf, help="leave out the larger domains")
+    parser.add_argument("--time-limit", type=float, default=1800.0, help="seconds for one case (default 1800)")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/CONVOLUTIONAL.md too")
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _in_a_process(case: Case, arguments: argparse.Namespace) -> tuple[dict, str]:
+    """What `measure` gives in a fresh process; or why there is nothing."""
+    try:
         child = subprocess.run(
             [sys.executable, __file__, "--data", str(arguments.data), "--threads", str(arguments.threads),
              "--case", json.dumps(vars(case))],
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, check=False, timeout=arguments.time_limit,
         )  # fmt: skip
-        if child.returncode:
-            complaint = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
-            print(f"{case.network}, half-width {case.half_width:g}: {complaint}", file=sys.stderr)
-            return 1
-        result = json.loads(child.stdout.splitlines()[-1])
-        print(f"{case.network}, half-width {case.half_width:g}\n{result['certificate']}\n", flush=True)
-        rows.append(_row(case, result))
-        passed &= result["passed"]
-    titles = ["network", "half-width", "regions", "kinks", "regions s", "maps s", "centroids s", "norms s", "peak MB",
-              "certificate", "outputs", "Jacobians", "checks s"]  # fmt: skip
-    print("\n".join(table(titles, rows)))
-    print("\nSeconds of processor time. Outputs: the largest difference of a region's map from torch's forward pass at "
-          "an interior point, over all regions; Jacobians: that of map, centroid and norm from torch's Jacobian, over "
-          f"{_JACOBIANS} regions; both relative to the largest entry.")  # fmt: skip
-    return 0 if passed else 1
+    except subprocess.TimeoutExpired:
+        return {}, f"stopped after {arguments.time_limit:.0f} s"
+    if child.returncode:
+        return {}, (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+    return json.loads(child.stdout.splitlines()[-1]), ""
+
+
+def _write(lines: list[str]) -> None:
+    partial = _RESULTS.with_suffix(".partial")
+    partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    os.replace(partial, _RESULTS)
 
 
 def measure(case: Case, data: Path, threads: int) -> dict:
     """Enumerate a case and compute what is asked of the regions; then check everything."""
     import torch
+    from convolutional_networks import NETWORKS
 
     import splinegeo as sg
+    from splinegeo.layer_diagram import layer_diagrams
 
     torch.set_num_threads(threads)
     images = load_images(data)
@@ -101,11 +147,12 @@ def measure(case: Case, data: Path, threads: int) -> dict:
     _, of_maps = _timed(lambda: partition.slice_maps)
     _, of_centroids = _timed(partition.centroids)
     _, of_norms = _timed(partition.operator_norms)
+    _, of_prefixes = _timed(lambda: layer_diagrams(partition))
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     (certificate, outputs, jacobians), of_checks = _timed(lambda: check(partition, model))
     return {
         "regions": partition.n_regions, "kinks": partition.restriction.n_kinks, "peak": peak,
-        "seconds": [of_regions, of_maps, of_centroids, of_norms, of_checks],
+        "seconds": [of_regions, of_maps, of_centroids, of_norms, of_prefixes, of_checks],
         "certificate": str(certificate), "ok": certificate.ok, "outputs": outputs, "jacobians": jacobians,
         "passed": certificate.ok and outputs < 1e-11 and jacobians < 1e-10,
     }  # fmt: skip
@@ -158,35 +205,6 @@ def check(partition, model) -> tuple:  # type: ignore[no-untyped-def]
     return partition.certify(_SAMPLES), outputs, jacobians
 
 
-def paper_cnn(images: np.ndarray):  # type: ignore[no-untyped-def]
-    """GrokAlign's CIFAR-10 network: six bias-free convolutions, filters 32, 64, 128, and a head of 128 units."""
-    from experiments.models import cnn
-
-    return cnn(images.shape[1:], 10)
-
-
-def resnet18(images: np.ndarray):  # type: ignore[no-untyped-def]
-    """ResNet-18, widths 64 to 512, for 32x32 images: a 3x3 stem, no max pooling; batch norm as the images leave it."""
-    import torch
-    from torch import nn
-    from torchvision import models
-
-    torch.manual_seed(0)
-    model = models.resnet18(num_classes=10)
-    model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    model.maxpool = nn.Identity()
-    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias, std=0.1)
-        norm.momentum = None
-    with torch.no_grad():
-        model.train()(torch.from_numpy(images).float())
-    return model.eval()
-
-
-NETWORKS: dict[str, Callable] = {"cnn": paper_cnn, "resnet18": resnet18}
-
-
 def _timed(function: Callable):  # type: ignore[no-untyped-def]
     begin = time.process_time()
     result = function()
@@ -197,8 +215,8 @@ def _row(case: Case, result: dict) -> list[str]:
     times = [seconds(value) for value in result["seconds"]]
     return [
         case.network, f"{case.half_width:g}", f"{result['regions']:,}".replace(",", " "), str(result["kinks"]),
-        *times[:4], f"{result['peak'] / MB:.0f}", "ok" if result["ok"] else "NOT OK", f"{result['outputs']:.0e}",
-        f"{result['jacobians']:.0e}", times[4],
+        *times[:-1], f"{result['peak'] / MB:.0f}", "ok" if result["ok"] else "NOT OK", f"{result['outputs']:.0e}",
+        f"{result['jacobians']:.0e}", times[-1],
     ]  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     """
     if np.shape(center) != (2,):
         raise ShapeError(f"the center of a disc must be two slice coordinates, but its shape is {np.shape(center)}")
-    point = disc_centers([center])[0]
+    point = disc_centers(np.asarray(center, dtype=np.float64)[None])[0]
     disc_radius(radius)
     candidates = _regions_near(partition, point - radius, point + radius)
     distances, overlaps = np.empty(len(candidates)), np.empty(len(candidates))

@@ -1,6 +1,7 @@
 """Convolutional networks on real images: every region against torch's forward pass and Jacobians."""
 
 import copy
+import importlib.util
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from splinegeo.affine import TorchAffine
 from splinegeo.network import read_network
 from splinegeo.restriction import has_operators
 
+BENCHMARKED = Path(__file__).parents[1] / "benchmarks" / "convolutional_networks.py"
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10_1024.npz"
 N_JACOBIANS = 4
 
@@ -30,23 +32,53 @@ def _one_thread(one_thread: None) -> None:
 
 @cache
 def images() -> np.ndarray:
-    """Real images, (n, 3, 32, 32): of CIFAR-10 where the file is at hand, else digits on three shifted channels."""
+    """Real images, (n, 3, 32, 32): of CIFAR-10 where the file is at hand, else digits on three shifted channels.
+
+    The digits have a little noise, as photographs have: on their constant ground, windows of a max pooling would tie.
+    """
     if CIFAR.exists():
         with np.load(CIFAR, allow_pickle=False) as data:
             return (data["x_train"][:64].astype(np.float64) / 255 - 0.5).transpose(0, 3, 1, 2) / 0.25
     digits = np.pad(mnist_images(64), ((0, 0), (2, 2), (2, 2)), mode="edge")
-    return np.stack([np.roll(digits, shift, axis=2) for shift in (0, 1, 2)], axis=1)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((64, 3, 32, 32))
+    return np.stack([np.roll(digits, shift, axis=2) for shift in (0, 1, 2)], axis=1) + noise
 
 
 def narrow_resnet() -> nn.Module:
     """ResNet-18's depth, strides and skips at an eighth of its width; batch norm as the images leave it."""
-    model = randomised(resnet((8, 16, 32, 64), normed=True))
+    return with_statistics(randomised(resnet((8, 16, 32, 64), normed=True)))
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    """The model in evaluation mode, its batch norms with the statistics of the images."""
     for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
         norm.momentum = None
         norm.reset_running_stats()
     with torch.no_grad():
         model.train()(torch.from_numpy(images()))
     return model.eval()
+
+
+def dense_net() -> nn.Module:
+    """torchvision's DenseNet with six narrow layers: concatenations, max pooling in the stem, average pooling between.
+
+    Its batch norms stand before the convolutions, and their statistics are those of the images.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = models.DenseNet(growth_rate=4, block_config=(2, 2, 2), num_init_features=8, bn_size=2, num_classes=10)
+        model.features.conv0 = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+    return with_statistics(randomised(model))
+
+
+def every_layer() -> nn.Module:
+    """The network of the benchmark that has every kind of layer in it."""
+    specification = importlib.util.spec_from_file_location("convolutional_networks", BENCHMARKED)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return with_statistics(randomised(module.EveryLayer()))
 
 
 def full_cnn() -> nn.Module:
@@ -59,6 +91,8 @@ def full_cnn() -> nn.Module:
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], float]] = {
     "the paper's CNN": (full_cnn, 0.02),
     "ResNet-18, narrow": (narrow_resnet, 0.02),
+    "DenseNet, narrow": (dense_net, 0.02),
+    "every layer": (every_layer, 0.01),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
