@@ -56,8 +56,8 @@ class Case:
 CASES = (
     *(Case("cnn", half_width) for half_width in (0.02, 0.05, 0.1, 0.2, 0.5)),
     *(Case("resnet18", half_width) for half_width in (0.001, 0.0025)),
-    *(Case("densenet", half_width) for half_width in (0.005, 0.02)),
-    *(Case("every_layer", half_width) for half_width in (0.005, 0.02)),
+    *(Case("densenet", half_width) for half_width in (0.005, 0.01)),
+    *(Case("every_layer", half_width) for half_width in (0.005, 0.01)),
 )
 
 
