@@ -289,7 +289,7 @@ def test_the_page_asks_for_nothing_and_may_not(chromium: Browser, tmp_path: Path
 
 
 def test_panning_zooming_and_hovering(chromium: Browser, tmp_path: Path) -> None:
-    part = page_partition("S")
+    part = PARTITIONS["B"]()
     show(chromium, tmp_path / "page.html", part)
     region = int(np.argsort(part.areas)[-150])
     # Wheels turn at whole pixels.
@@ -338,7 +338,7 @@ def test_controls_have_names(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_inputs_that_are_no_images(chromium: Browser, tmp_path: Path) -> None:
-    show(chromium, tmp_path / "page.html", page_partition("S"))
+    show(chromium, tmp_path / "page.html", PARTITIONS["B"]())
     chromium.evaluate("splinegeo.select([8e6, 8e6])")
     assert "Inputs of shape (2) are no images" in chromium.evaluate("document.getElementById('pictures').textContent")
     assert chromium.evaluate("document.querySelectorAll('#pictures canvas').length") == 0
