@@ -11,14 +11,17 @@ from scipy.sparse.csgraph import connected_components
 from splinegeo._chunks import chunk_bounds, run_chunks
 from splinegeo._polygon_measures import deepest_dents
 from splinegeo.mesh import Mesh
+from splinegeo.tolerance import coordinate_rounding
 
 
 class MeshFigures(NamedTuple):
     """See the fields of the same names of `Certificate`."""
 
     area_error: float
+    area_rounding: float
     least_area: float
     largest_dent: float
+    position: float
     euler_characteristic: int
     expected_characteristic: int
     misplaced_edges: int
@@ -32,10 +35,14 @@ def mesh_figures(mesh: Mesh, domain: Float64[np.ndarray, "k 2"], complete: bool,
     expected_area = domain_area if complete else _bordered_area(mesh, border)
     used = np.zeros(len(mesh.vertices), dtype=bool)
     used[mesh.corners] = True
+    diameter = float(np.ptp(domain, axis=0).max())
+    perimeter = float(np.linalg.norm(np.roll(domain, -1, axis=0) - domain, axis=1).sum())
     return MeshFigures(
         area_error=abs(float(areas.sum()) - expected_area) / domain_area,
+        area_rounding=perimeter * coordinate_rounding(domain) / domain_area,
         least_area=float(areas.min()) / domain_area,
-        largest_dent=_largest_dent(mesh) / float(np.ptp(domain, axis=0).max()),
+        largest_dent=_largest_dent(mesh) / diameter,
+        position=position / diameter,
         euler_characteristic=int(used.sum()) - len(mesh.edges) + mesh.n_faces,
         expected_characteristic=1 if complete else _expected_characteristic(mesh, border),
         misplaced_edges=_count_misplaced(mesh, domain, border, complete, position),

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 from splinegeo._mesh_checks import mesh_figures
 from splinegeo._pattern_checks import Rounding, count_duplicates, interior_figures, neighbour_figures, sample_figures
 from splinegeo.errors import InvalidArgumentError
-from splinegeo.tolerance import CLOSENESS, TOLERANCE
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
-# A point is known to the distance at which crossings are made one vertex.
-_POSITION = CLOSENESS * TOLERANCE
 # The sum of the areas is exact to the rounding of a sum.
 _AREA = 2.0**-40
 
@@ -30,11 +27,15 @@ class Certificate:
     area_error: float
     """Difference of the areas' sum from the domain's area (incomplete: from the area inside the outer edges), in shares
     of the domain's area."""
+    area_rounding: float
+    """What rounding of the coordinates along the domain's border may make of it."""
     least_area: float
     """Area of the smallest region, in shares of the domain's; negative if it is clockwise."""
     largest_dent: float
     """How far a corner would have to move for the deepest one not to dent its region, in shares of the domain's
     diameter: 0 if all are convex."""
+    position: float
+    """The distance to which a point is known, that at which crossings share a vertex, in shares of the diameter."""
     euler_characteristic: int
     """Vertices - edges + regions."""
     expected_characteristic: int
@@ -72,12 +73,18 @@ class Certificate:
     def problems(self) -> tuple[str, ...]:
         """What does not hold, a short line each."""
         findings = (
-            (not self.area_error <= _AREA, f"the areas miss the domain's by {self.area_error:.2g} of it"),
             (
-                not self.least_area >= -_POSITION,
+                not self.area_error <= _AREA + self.area_rounding,
+                f"the areas miss the domain's by {self.area_error:.2g} of it",
+            ),
+            (
+                not self.least_area >= -self.position,
                 f"a region is clockwise, its area {self.least_area:.2g} of the domain's",
             ),
-            (not self.largest_dent <= _POSITION, f"a region is not convex by {self.largest_dent:.2g} of the diameter"),
+            (
+                not self.largest_dent <= self.position,
+                f"a region is not convex by {self.largest_dent:.2g} of the diameter",
+            ),
             (
                 self.euler_characteristic != self.expected_characteristic,
                 f"Euler's characteristic is {self.euler_characteristic}, not {self.expected_characteristic}",
@@ -89,7 +96,7 @@ class Certificate:
                 f"{self.wrong_edges} edges separate patterns that differ otherwise than by their unit",
             ),
             (
-                not self.largest_mismatch <= _POSITION,
+                not self.largest_mismatch <= self.position,
                 f"{self.interior_mismatches} regions have another pattern than the forward pass",
             ),
             (

@@ -29,7 +29,12 @@ _INHERITED = 2.0**-3
 def merging_distance(domain: Float64[np.ndarray, "k 2"]) -> float:
     """The distance, in slice coordinates, below which crossings of an edge share a vertex."""
     diameter = float(np.linalg.norm(domain[:, None] - domain, axis=-1).max())
-    return max(CLOSENESS * TOLERANCE * diameter, _COORDINATES * float(np.abs(domain).max()))
+    return max(CLOSENESS * TOLERANCE * diameter, coordinate_rounding(domain))
+
+
+def coordinate_rounding(domain: Float64[np.ndarray, "k 2"]) -> float:
+    """The distance, in slice coordinates, by which the rounding of its coordinates may move a point."""
+    return _COORDINATES * float(np.abs(domain).max())
 
 
 def unit_tolerance(

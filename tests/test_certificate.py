@@ -248,3 +248,28 @@ def test_the_figures_are_reproducible() -> None:
     assert isinstance(certify(partition, 0), Certificate)
     with pytest.raises(sg.InvalidArgumentError, match="n_samples must not be negative"):
         certify(partition, -1)
+
+
+@pytest.mark.parametrize("half_width", [1e-2, 1e-4, 1e-6])
+def test_a_small_domain_far_from_the_origin(half_width: float) -> None:
+    """Coordinates round to more than the areas are exact to about the origin; a region left out is still found."""
+    center = np.array([35.7, 21.5])
+    model = mlp((2, 26, 26, 1), bias=True, seed=3).double()
+    x, generator = torch.from_numpy(center), torch.Generator().manual_seed(0)
+    with torch.no_grad():  # zero sets through the domain
+        for layer in (model[0], model[2]):
+            spread = torch.randn(26, generator=generator, dtype=torch.float64) * half_width
+            layer.bias.copy_(spread - layer.weight @ x)
+            x = torch.relu(layer.weight @ x + layer.bias)
+    partition = sg.enumerate_regions(model, IDENTITY_PLANE, sg.Box(half_width, (35.7, 21.5)))
+    certificate = certify(partition, SAMPLES)
+    assert partition.n_regions > 50
+    assert certificate.ok, str(certificate)
+    assert certificate.area_rounding < 1e-6
+    largest = int(partition.areas.argmax())
+    moved = partition.vertices.copy()
+    inside = np.setdiff1d(partition.corners[partition.offsets[largest] : partition.offsets[largest + 1]],
+                          partition.edges[(partition.edge_faces < 0).any(axis=1)])  # fmt: skip
+    assert len(inside)
+    moved[inside[0]] += 0.1 * half_width
+    assert not certify(replace(partition, mesh=replace(partition.mesh, vertices=moved)), SAMPLES).ok
