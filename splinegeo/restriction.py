@@ -30,7 +30,7 @@ _HELD_BYTES = 1 << 29
 _NEIGHBOURS = 128
 _POINTS = 1 << 13
 # Points at which the sizes of units that keep their sign are taken: they scale tolerances, and vary slowly.
-_SIZE_POINTS = 1 << 8
+_SIZE_POINTS = 1 << 6
 # The bounds of a unit's values are sums whose rounding stays far below this share of their terms.
 _ROUNDING = 2.0**-40
 
