@@ -1,5 +1,6 @@
 """splinegeo: the spline geometry of deep networks."""
 
+from splinegeo._compilation import drop_stale_kernels as _drop_stale_kernels
 from splinegeo.block_storage import PartitionBlocks, load_blocks, save_blocks
 from splinegeo.correspondence import matching_regions, overlap_areas
 from splinegeo.decision_boundary import DecisionBoundary
@@ -34,3 +35,5 @@ from splinegeo.refine import enumerate_regions, iterate_regions
 from splinegeo.segment import SegmentPartition, enumerate_segment
 from splinegeo.slice import Box, Slice
 from splinegeo.storage import load_partition
+
+_drop_stale_kernels()
