@@ -34,6 +34,13 @@ def with_nan(model: nn.Sequential) -> nn.Sequential:
     return model
 
 
+class OfTwo(nn.Linear):
+    """A layer of a user's own, with two inputs."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(x + y)
+
+
 def points(*rows: tuple[float, ...]) -> np.ndarray:
     return np.array(rows)
 
@@ -169,9 +176,9 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], type[Exception], str, str]] = {
         "load them first",
     ),
     "two inputs": (
-        lambda: sg.enumerate_regions(nn.Bilinear(2, 2, 3), IDENTITY_PLANE, BOX),
+        lambda: sg.enumerate_regions(OfTwo(2, 3), IDENTITY_PLANE, BOX),
         sg.UnsupportedModuleError,
-        r"takes 2 inputs \(input1, input2\)",
+        r"takes 2 inputs \(x, y\)",
         "one tensor",
     ),
     "points of two shapes": (
