@@ -33,12 +33,13 @@ def targets_table(rows: Sequence[Row]) -> list[str]:
                 verdict = "met" if row.peak <= most_memory else "missed"
                 peak = f"{row.peak / MB:.0f} MB, {(row.peak - row.before) / MB:.0f} of them above the imports"
                 lines.append([f"{workload}, peak memory ≤ {most_memory / 1e9:g} GB", peak, "", verdict])
-            other = done.get((workload, "regioncam", 1))
-            if other and workload in _TIMES_REGIONCAM:
-                least = _TIMES_REGIONCAM[workload]
-                ratios = median(other.wall) / wall, median(other.cpu) / cpu
-                lines.append(_ratio(f"{workload}, at least {least:g} × faster than regioncam", *ratios, least))
-        else:
+        other = done.get((workload, "regioncam", 1))
+        if other and workload in _TIMES_REGIONCAM:
+            least = _TIMES_REGIONCAM[workload]
+            ratios = median(other.wall) / wall, median(other.cpu) / cpu
+            ours = "one thread" if threads == 1 else f"{threads} threads"
+            lines.append(_ratio(f"{workload}, {ours} at least {least:g} × faster than regioncam's one", *ratios, least))
+        if threads > 1:
             alone = done.get((workload, OURS, 1))
             if alone:
                 least = _TWO_THREADS.get(workload, 1.0)
