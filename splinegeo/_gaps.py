@@ -9,6 +9,7 @@ from splinegeo._chunks import chunk_bounds, run_chunks
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
 from splinegeo._kernel import kernel
+from splinegeo._loops import bisect
 
 
 def close_gaps(
@@ -50,14 +51,8 @@ def _renumber_cut_edges(faces, begin, gap, first, last):
     for edge in range(first, last):
         for i in range(2):
             face = faces[edge, i]
-            low, high = 0, begin.shape[0]
-            while high - low > 1:
-                middle = (low + high) >> 1
-                if begin[middle] <= face:
-                    low = middle
-                else:
-                    high = middle
-            faces[edge, i] = face - gap[low]  # the first chunk, and that of no face, -1, has no gap
+            chunk = bisect(begin, 0, begin.shape[0], face)
+            faces[edge, i] = face - gap[chunk]  # the first chunk, and that of no face, -1, has no gap
 
 
 @kernel

@@ -99,7 +99,7 @@ def open_loop(f, vertices, offsets, corners, sides, crossings, cuts, new_vertice
         for unit in range(k):
             rank[unit] = -1
         for c in range(first_cut[edge], first_cut[edge + 1]):
-            rank[_find(units, first_unit, first_unit + k, cut_unit[c]) - first_unit] = cut_rank[c]
+            rank[bisect(units, first_unit, first_unit + k, cut_unit[c]) - first_unit] = cut_rank[c]
         for step in range(n_new):
             r = n_new - 1 - step if backward else step
             born = first_vertex[edge] + r
@@ -128,8 +128,8 @@ def open_loop(f, vertices, offsets, corners, sides, crossings, cuts, new_vertice
 
 
 @kernel
-def _find(ascending, begin, end, wanted):
-    """Where an entry of an ascending range is, by bisection."""
+def bisect(ascending, begin, end, wanted):
+    """Where the last entry of an ascending range is that is not above the wanted one; the first, if all are."""
     while end - begin > 1:
         middle = (begin + end) >> 1
         if ascending[middle] <= wanted:
