@@ -1,8 +1,6 @@
 """Training in a process of its own beside the explorer: frames arrive, and whatever becomes of it is said."""
 
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from display_marks import needs_display
 from explorer_cases import wait_until
 
 import splinegeo as sg
@@ -22,16 +21,6 @@ from experiments.run_model import load_model
 from experiments.train_run import saved_epoch
 from viz.explorer_frame import FrameKey, make_frame
 
-needs_display = [
-    pytest.mark.skipif(
-        sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
-        reason="there is no display: run under xvfb-run -a",
-    ),
-    # Third parties' own: pydantic and vispy about what napari calls, Qt about what vispy calls.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:napari"),
-]
 SMALL = [
     *("--train-samples", "32", "--test-samples", "16", "--widths", "8,8", "--batch-size", "16"),
     *("--threads", "1", "--logs-per-decade", "3"),

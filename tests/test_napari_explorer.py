@@ -3,7 +3,6 @@
 Needs a display; `make test` starts one (Xvfb with Mesa's software OpenGL).
 """
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from display_marks import needs_display
 from explorer_cases import SmallSource
 from PIL import Image
 from small_runs import small_run
@@ -25,16 +25,7 @@ from experiments.run_model import load_model
 from viz.explorer_source import Growth
 
 pytest.importorskip("napari", reason="napari is not installed: pip install 'splinegeo[napari]'")
-pytestmark = [
-    pytest.mark.skipif(
-        sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
-        reason="there is no display: run under xvfb-run -a",
-    ),
-    # Third parties' own: pydantic and vispy about what napari calls, Qt about what vispy calls.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:napari"),
-]
+pytestmark = needs_display
 
 
 def settle(condition: Callable[[], object], seconds: float = 120.0) -> None:

@@ -1,12 +1,11 @@
 """The npe2 plugin: its manifest, its reader, its sample and its widget, as napari finds them."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from display_marks import needs_display
 from explorer_cases import partition
 from small_runs import small_run
 from test_napari_explorer import settle
@@ -16,15 +15,7 @@ from experiments.data import LabelledImages
 from experiments.models import mlp
 
 pytest.importorskip("napari", reason="napari is not installed: pip install 'splinegeo[napari]'")
-pytestmark = [
-    pytest.mark.skipif(
-        sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
-        reason="there is no display: run under xvfb-run -a",
-    ),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:napari"),
-]
+pytestmark = needs_display
 
 MANIFEST = Path(__file__).parent.parent / "experiments" / "napari.yaml"
 

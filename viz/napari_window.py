@@ -1,9 +1,11 @@
 """Opening the explorer: what must be there first, the window itself, and a picture of it."""
 
+import importlib
 import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +49,16 @@ def check_can_open() -> None:
         raise DrawingError(f"the display {display} does not answer: {_HEADLESS}")
 
 
+def load_triton() -> None:
+    """Load torch's compiler triton, where it is installed, before a window is there.
+
+    Both it and Mesa's software OpenGL bring an LLVM, and the process crashes if torch loads triton's second, as it does
+    for the first optimiser.
+    """
+    with suppress(ImportError):
+        importlib.import_module("triton")
+
+
 def open_explorer(
     source: Source, custom: Mapping[str, Real[np.ndarray, " R"]] | None = None, title: str = "splinegeo"
 ) -> "Explorer":
@@ -55,6 +67,7 @@ def open_explorer(
     `custom` holds the user's own numbers for the regions of a partition, by name. Raises as `check_can_open`.
     """
     check_can_open()
+    load_triton()
     import napari
     from qtpy.QtCore import Qt
     from qtpy.QtWidgets import QDockWidget, QMainWindow
