@@ -5,10 +5,15 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import torch
 from threadpoolctl import threadpool_info
+from torch import nn
 
+import splinegeo as sg
 from splinegeo._blas_threads import one_blas_thread
+from splinegeo.progress import followed_by
 
 
 def blas_threads() -> set[int]:
@@ -44,6 +49,17 @@ def test_the_last_of_two_threads_lifts_the_limit(first: int) -> None:
             leave[i].set()
             held[i].result()
     assert inside == [{1}, {1}]
+    assert blas_threads() == before
+
+
+def test_an_enumeration_multiplies_on_one_thread() -> None:
+    seen: set[int] = set()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 2))
+    before = blas_threads()
+    with followed_by(lambda done, total: seen.update(blas_threads())):
+        sg.enumerate_regions(model, sg.Slice(np.zeros(2), np.eye(2)), sg.Box(4.0))
+    assert seen == {1}
     assert blas_threads() == before
 
 
