@@ -1,13 +1,12 @@
 """Figures 8 and 9 and norm minimisation: the papers' settings, what the curves show, and the commands."""
 
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import cli
 from experiments.norm_training import DescentSettings, SimulationSettings, TwoLayerSettings, initial_first_layer
 from experiments.run_folder import RecordFolder
 from experiments.runs import figure8, figure9, norm_minimisation
@@ -19,20 +18,9 @@ TINY_NETWORK = TwoLayerSettings(modulus=5, hidden_width=24)
 
 
 @pytest.fixture
-def splinegeo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def splinegeo(program: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str]]:
     """Run the program in this process: exit code and standard output."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["splinegeo", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        code = exit_.value.code
-        return code if isinstance(code, int) else 0, out
-
-    return run
+    return lambda *arguments: program(*arguments)[:2]
 
 
 def texts(figure) -> str:
