@@ -425,3 +425,22 @@ def test_a_partition_file_with_numbers_of_ones_own(
         cli.main()
     assert exit_.value.code == 1
     assert "one for each region" in capfd.readouterr().err
+
+
+def test_what_arrives_after_the_window_is_closed_is_let_go() -> None:
+    """The loader's threads may have spoken, and their word still be on its way, when the window is closed."""
+    from qtpy.QtWidgets import QApplication
+
+    from viz.napari_window import open_explorer
+
+    explorer = open_explorer(SmallSource())
+    settle(lambda: explorer.is_complete)
+    bridge = explorer._bridge
+    explorer.viewer.close()
+    QApplication.processEvents()
+    with pytest.raises(RuntimeError, match="already deleted"):
+        explorer.dock.about.text()
+    bridge.ready.emit()
+    bridge.progressed.emit()
+    explorer._on_camera()
+    assert not explorer._settled.isActive()

@@ -70,6 +70,7 @@ class Explorer(QObject):
         self.selected: int | None = None
         self._place: Float64[np.ndarray, " 2"] | None = None
         self._fits = True
+        self._is_closed = False
         viewer.canvas.background_color_override = _CANVAS
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.canvas.overlays.scale_bar.font_size = 11
@@ -95,6 +96,7 @@ class Explorer(QObject):
 
     def close(self) -> None:
         """Stop the timers and the loader; the viewer stays."""
+        self._is_closed = True
         for clock in (self._settled, self._playback, self._following):
             clock.stop()
         self.session.close()
@@ -195,6 +197,8 @@ class Explorer(QObject):
 
     def refresh(self) -> None:
         """Show what is ready of what is asked for."""
+        if self._is_closed:  # the loader's last word may come after the window has gone
+            return
         if self.session.error is not None:
             self.dock.show_problem(" ".join(str(self.session.error).split()))
             self.dock.play.setChecked(False)
@@ -211,7 +215,7 @@ class Explorer(QObject):
     def _show_state(self) -> None:
         """Say how many regions there are, and what is still being worked out."""
         frame = self.session.frame
-        if frame is None:
+        if self._is_closed or frame is None:
             return
         provisional = not frame.has(self.session.coloring)
         part = frame.partition
@@ -315,7 +319,8 @@ class Explorer(QObject):
         self.dock.destroyed.connect(self.close)
 
     def _on_camera(self, event: object = None) -> None:
-        self._settled.start()
+        if not self._is_closed:
+            self._settled.start()
 
     def _follow(self) -> None:
         self.dock.show_moments(self.session.moments, self.session.index)
