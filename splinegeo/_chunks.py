@@ -72,18 +72,20 @@ def run_chunks(
     left = iter(range(len(bounds)))  # shared: each thread takes the next one, which the interpreter's lock makes safe
 
     def work() -> None:
-        for i in left:
-            begin, end = bounds[i]
-            results[i] = function(begin, end)
-            if watch is not None:
-                watch.advance(end - begin)
+        try:
+            for i in left:
+                begin, end = bounds[i]
+                results[i] = function(begin, end)
+                if watch is not None:
+                    watch.advance(end - begin)
+        finally:
+            for _ in left:  # after an error, in whichever thread, there is nothing more to do
+                pass
 
     others = [_pool(threads).submit(work) for _ in range(min(threads, len(bounds)) - 1)]
     try:
         work()
     finally:
-        for _ in left:  # after an error there is nothing more to do
-            pass
         wait([other for other in others if not other.cancel()])
     for other in others:
         if not other.cancelled():

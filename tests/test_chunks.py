@@ -54,6 +54,24 @@ def test_an_error_ends_the_work(threads: int) -> None:
     assert len(done) == n
 
 
+@pytest.mark.parametrize("in_calling_thread", [True, False])
+def test_an_error_in_any_thread_ends_the_work_of_all(in_calling_thread: bool) -> None:
+    done, both_work = [], threading.Barrier(2, timeout=30)
+    caller = threading.get_ident()
+
+    def work(begin: int, end: int) -> None:
+        if begin < 2:
+            both_work.wait()
+            if (threading.get_ident() == caller) == in_calling_thread:
+                raise ValueError("mine")
+        time.sleep(0.001)
+        done.append(begin)
+
+    with pytest.raises(ValueError, match="mine"):
+        run_chunks(work, [(i, i + 1) for i in range(3000)], 2)
+    assert len(done) < 400
+
+
 def test_chunks_cover_all_items_with_about_equal_weights() -> None:
     weights = np.random.default_rng(0).integers(0, 3000, 2000)
     start = np.concatenate([[0], np.cumsum(weights)])
