@@ -11,6 +11,7 @@ from splinegeo._chunks import Watch, run_chunks
 from splinegeo._crossings import Crossings
 from splinegeo._groups import join_group, whole_families
 from splinegeo._products import multiply_activated, product_tiles
+from splinegeo._rows import empty_rows
 from splinegeo._subdivision import Subdivision, Units, subdivide
 from splinegeo._values import Values, find_crossings
 from splinegeo.affine import Affine, AffineMap
@@ -198,7 +199,7 @@ def _next_values(
     matrix product is needed at these older vertices only.
     """
     y = values.older
-    following = y if spare and affine.n_outputs == y.shape[1] else np.empty((len(y), affine.n_outputs))
+    following = y if spare and affine.n_outputs == y.shape[1] else empty_rows(len(y), affine.n_outputs)
     sizes = run_chunks(
         lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]), product_tiles(len(y)), threads
     )

@@ -20,6 +20,7 @@ from splinegeo._crossings import (
     interpolate_rows,
     pack_signs,
 )
+from splinegeo._rows import empty_rows
 from splinegeo.mesh import Mesh
 
 # Rows of a block of faces are computed in a buffer of about this size, which stays in the cache.
@@ -45,7 +46,7 @@ class Values:
         if self.births is None:
             return self
         n_older = len(self.older)
-        rows = np.empty((n_older + len(self.births.ends), self.older.shape[1]))
+        rows = empty_rows(n_older + len(self.births.ends), self.older.shape[1])
         run_chunks(
             lambda a, b: np.copyto(rows[a:b], self.older[a:b]),
             chunk_bounds(rows.shape[1] * np.arange(n_older + 1), threads),
@@ -65,7 +66,7 @@ class Values:
         first = np.searchsorted(self.parents, self.parents[begin])
         last = np.searchsorted(self.parents, self.parents[end - 1], side="right")
         corners = mesh.corners[mesh.offsets[first] : mesh.offsets[last]]  # of whole families: with all ends
-        rows = np.empty((len(np.unique(corners)), self.older.shape[1]))
+        rows = empty_rows(len(np.unique(corners)), self.older.shape[1])
         row_of, seen = np.empty(len(mesh.vertices), dtype=np.int32), np.full(len(mesh.vertices), -1, dtype=np.int32)
         gather_rows(corners, 0, len(corners), self.older, self.births, self.columns, row_of, seen, 0, rows)
         return Values(rows[row_of[vertices]])
@@ -134,7 +135,7 @@ def _from_births(
 
     def of_block(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         if not hasattr(work, "rows"):
-            work.rows = np.empty((n_rows, n_units))
+            work.rows = empty_rows(n_rows, n_units)
             work.positive = np.empty((n_rows, n_words(n_units)), dtype=np.uint64)
             work.negative = np.empty_like(work.positive)
             work.crossing = np.empty((most_faces, n_words(n_units)), dtype=np.uint64)

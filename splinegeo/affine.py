@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from splinegeo._rows import empty_rows
 from splinegeo.errors import ShapeError
 
 Rows = Float64[np.ndarray, "... m"]
@@ -74,7 +75,9 @@ class Affine:
     @cached_property
     def columns(self) -> Float64[np.ndarray, "m n"]:
         """The rows of Wᵀ, contiguous."""
-        return np.ascontiguousarray(self.weight.T)
+        columns = empty_rows(*self.weight.T.shape)
+        columns[:] = self.weight.T
+        return columns
 
     def __call__(self, h: Rows) -> Rows:
         """h Wᵀ + b."""
