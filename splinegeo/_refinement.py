@@ -26,6 +26,8 @@ from splinegeo.tolerance import merging_distance, unit_tolerance
 # A face crossed by many units is first cut by a few of them, so that its parts see few units each.
 _FIRST_CUT = 16
 _MANY_UNITS = 64
+# So many products keep a thread busy for longer than it takes to wake it.
+_MANY_PRODUCTS = 1 << 22
 # Units that change sign in the stages at work, where only these are tracked: their number is not known before.
 _KINKS_TO_COME = 64
 
@@ -89,6 +91,11 @@ class Refinement:
         return cls(network, merging_distance(polygon), threads, 0, mesh, values, sizes, noise)
 
     @property
+    def is_restricted(self) -> bool:
+        """Whether only the units that change sign on the domain are followed: those of a convolutional network."""
+        return isinstance(self.values, Restriction)
+
+    @property
     def finished(self) -> bool:
         """Whether all stages have cut."""
         return self.index == len(self.network.stages)
@@ -116,7 +123,7 @@ class Refinement:
 
     def advance(self, limit: Limit, watch: Watch) -> "Refinement":
         """The faces after one more stage."""
-        if isinstance(self.values, Restriction):
+        if self.is_restricted:
             return self._advanced(limit, watch)
         with one_blas_thread():
             return self._advanced(limit, watch)
@@ -201,7 +208,9 @@ def _next_values(
     y = values.older
     following = y if spare and affine.n_outputs == y.shape[1] else empty_rows(len(y), affine.n_outputs)
     sizes = run_chunks(
-        lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]), product_tiles(len(y)), threads
+        lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]),
+        product_tiles(len(y)),
+        threads if y.size * affine.n_outputs >= _MANY_PRODUCTS else 1,
     )
     return Values(following, cut.births, affine.columns, cut.family), np.max(sizes, axis=0)
 

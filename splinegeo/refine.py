@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 
 import numpy as np
@@ -59,11 +60,14 @@ def enumerate_regions(
     _check_count("max_regions", max_regions)
     if time_limit is not None and not time_limit >= 0:
         raise InvalidArgumentError(f"time_limit must be a number of seconds that is not negative, not {time_limit}")
-    with one_blas_thread():
+    with ExitStack() as held:
+        held.enter_context(one_blas_thread())
         refinement, polygon = _start(model, plane, domain, threads)
-    limit = Limit(max_regions)
-    deadline = None if time_limit is None else time.monotonic() + time_limit
-    with tqdm(disable=not progress, unit=" faces", leave=False) as bar:
+        if refinement.is_restricted:
+            held.close()  # there torch multiplies, on all its threads
+        limit = Limit(max_regions)
+        deadline = None if time_limit is None else time.monotonic() + time_limit
+        bar = held.enter_context(tqdm(disable=not progress, unit=" faces", leave=False))
         while not refinement.finished:
             try:
                 refinement = refinement.advance(limit, Watch(bar, deadline))

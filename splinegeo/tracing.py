@@ -17,6 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
 
 THE_NETWORK = "(the network itself)"
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _REPARAMETRIZATIONS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
@@ -52,6 +53,8 @@ def trace(model: nn.Module) -> Trace:
             f"the network's forward takes {len(required)} inputs ({', '.join(required)}): wrap it to take one tensor"
         )
     root = _Root(model)
+    if _is_chain(model):
+        return Trace(root, _graph_of_chain(model))
     tracer = _Tracer()
     try:
         graph = tracer.trace(root)
@@ -95,6 +98,29 @@ class _Tracer(fx.Tracer):
             if self.failed is None:
                 self.failed = self.path_of_module(m)
             raise
+
+
+def _is_chain(module: nn.Module) -> bool:
+    """Whether it is a Sequential, maybe of others, of torch's own layers: what its forward calls is then known."""
+    if type(module) is nn.Sequential:
+        return all(_is_chain(child) for child in module)
+    return type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, _CONTAINERS)
+
+
+def _graph_of_chain(model: nn.Module) -> fx.Graph:
+    """What torch.fx would trace, in a tenth of the time: for a small network most of it goes into reading."""
+    graph = fx.Graph()
+
+    def call(path: str, module: nn.Module, x: fx.Node) -> fx.Node:
+        if type(module) is not nn.Sequential:
+            return graph.call_module(path, (x,))
+        for name, child in module._modules.items():
+            assert child is not None
+            x = call(f"{path}.{name}", child, x)
+        return x
+
+    graph.output(call("model", model, graph.placeholder("x")))
+    return graph
 
 
 def _without_root(path: str) -> str:

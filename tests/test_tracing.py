@@ -2,15 +2,17 @@
 
 import copy
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from piecewise_zoo import Forward
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from splinegeo import tracing
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
 from splinegeo.network import read_network
 
@@ -226,3 +228,63 @@ def test_weights_that_are_not_finite_are_refused_where_they_are_used() -> None:
     norm[1].running_var[0] = float("nan")
     with pytest.raises(InvalidNetworkError, match="'1' has NaN or infinite"):
         read_network(norm)
+
+
+SHARED = nn.Linear(4, 4)
+CHAINS: dict[str, nn.Module] = {
+    "one layer": nn.Linear(4, 2),
+    "layers": nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)),
+    "nested, with names": nn.Sequential(
+        OrderedDict(body=nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.ReLU(), nn.Dropout())), head=nn.Linear(3, 2))
+    ),
+    "one layer twice": nn.Sequential(SHARED, nn.ReLU(), SHARED),
+    "empty": nn.Sequential(),
+    "an empty one inside": nn.Sequential(nn.Linear(4, 3), nn.Sequential(), nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_graph_of_a_chain_is_what_torch_traces(name: str) -> None:
+    model = CHAINS[name]
+    assert tracing._is_chain(model)
+    root = tracing._Root(model)
+
+    def calls(graph: fx.Graph) -> list[tuple[str, nn.Module | None, list[str]]]:
+        return [
+            (node.op, root.get_submodule(node.target) if node.op == "call_module" else None, list(map(str, node.args)))
+            for node in graph.nodes
+        ]
+
+    chain, traced = tracing._graph_of_chain(model), tracing._Tracer().trace(root)
+    chain.lint()
+    for (op, module, arguments), (op_, module_, arguments_) in zip(calls(chain), calls(traced), strict=True):
+        assert (op, module) == (op_, module_)
+        assert len(arguments) == len(arguments_)
+
+
+class OwnForward(nn.Sequential):
+    """Not the forward of a Sequential."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class OwnLayer(nn.Linear):
+    """Not the forward of a Linear."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + input.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [OwnForward(nn.Linear(4, 2)), nn.Sequential(OwnForward(nn.Linear(4, 2))), nn.Sequential(OwnLayer(4, 2), nn.ReLU())],
+)
+def test_modules_with_a_forward_of_their_own_are_traced(model: nn.Module) -> None:
+    assert not tracing._is_chain(model)
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    network = read_network(model, (4,))
+    h = x
+    for stage in network.stages:
+        h = stage.activate(stage.affine(h))
+    np.testing.assert_allclose(network.output(h), outputs(model.double(), x), rtol=0, atol=1e-13)
