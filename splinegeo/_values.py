@@ -66,7 +66,9 @@ class Values:
         first = np.searchsorted(self.parents, self.parents[begin])
         last = np.searchsorted(self.parents, self.parents[end - 1], side="right")
         corners = mesh.corners[mesh.offsets[first] : mesh.offsets[last]]  # of whole families: with all ends
-        rows = empty_rows(len(np.unique(corners)), self.older.shape[1])
+        rows = empty_rows(
+            min(len(corners), len(mesh.vertices)), self.older.shape[1]
+        )  # what is not used takes no memory
         row_of, seen = np.empty(len(mesh.vertices), dtype=np.int32), np.full(len(mesh.vertices), -1, dtype=np.int32)
         gather_rows(corners, 0, len(corners), self.older, self.births, self.columns, row_of, seen, 0, rows)
         return Values(rows[row_of[vertices]])

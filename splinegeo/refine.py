@@ -97,8 +97,8 @@ def iterate_regions(
     with one_blas_thread():
         refinement, polygon = _start(model, plane, domain, threads)
     with tqdm(disable=not progress, unit=" faces", leave=False) as bar:
-        for block in _blocks(refinement, memory, Watch(bar)):
-            yield block.partition(plane, polygon, complete=block.mesh.n_faces == 0 or _covers(block, polygon))
+        for block, is_whole in _blocks(refinement, memory, Watch(bar)):
+            yield block.partition(plane, polygon, complete=is_whole)
 
 
 def _check_count(name: str, count: int | None) -> None:
@@ -106,28 +106,26 @@ def _check_count(name: str, count: int | None) -> None:
         raise InvalidArgumentError(f"{name} must be a whole number, at least 1, not {count}")
 
 
-def _blocks(refinement: Refinement, memory: int, watch: Watch) -> Iterator[Refinement]:
+def _blocks(
+    refinement: Refinement, memory: int, watch: Watch, is_whole: bool = True
+) -> Iterator[tuple[Refinement, bool]]:
+    """Finished parts of a refinement, and whether each is all of the domain."""
     if refinement.finished:
-        yield refinement
+        yield refinement, is_whole
         return
     face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
     n_faces = refinement.mesh.n_faces
     n_blocks = min(n_faces, -(-n_faces * face_bytes // memory))
     if n_blocks <= 1:
-        yield from _blocks(refinement.advance(Limit(None), watch), memory, watch)
+        yield from _blocks(refinement.advance(Limit(None), watch), memory, watch, is_whole)
         return
     bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
     families = refinement.families
     if families is not None:
         bounds = sorted({whole_families(families, n) for n in bounds})
+    is_whole = is_whole and len(bounds) == 2
     for begin, end in pairwise(bounds):
-        yield from _blocks(refinement.part(begin, end).advance(Limit(None), watch), memory, watch)
-
-
-def _covers(block: Refinement, polygon: Float64[np.ndarray, "k 2"]) -> bool:
-    x, y = polygon.T
-    area = 0.5 * float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
-    return abs(float(block.mesh.areas().sum()) - area) <= 1e-9 * area
+        yield from _blocks(refinement.part(begin, end).advance(Limit(None), watch), memory, watch, is_whole)
 
 
 def _start(
