@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from splinegeo.affine import Affine, AffineMap, TorchAffine
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
@@ -129,11 +130,17 @@ def _outputs_and_scale(network: Network, x: np.ndarray) -> tuple[np.ndarray, flo
 
 
 class _KeepFloat64(TorchFunctionMode):
-    """Leaves tensors in float64 on the CPU, whatever type or device the module converts them to."""
+    """Keeps numbers in float64 on the CPU, whatever types and devices the module makes or converts them to."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if getattr(func, "__name__", "") in CASTS and func is getattr(torch.Tensor, func.__name__, None):
             return args[0]
-        return func(*args, **(kwargs or {}))
+        return func(*tree_map(_in_float64, args), **tree_map(_in_float64, kwargs or {}))
+
+
+def _in_float64(value: Any) -> Any:
+    """Tensors that a forward makes or holds in other floating types are read so."""
+    narrow = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
+    return value.double() if narrow else value

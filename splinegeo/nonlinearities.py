@@ -167,3 +167,26 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Nonlinearity:
     return replace(
         clamp(input, 0.0, 1.0), kind="Hardsigmoid", operand=lambda input, *_, **__: (input / 6 + 0.5).reshape(-1)
     )
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Nonlinearity:
+    """z shrunk towards 0 by lambd, and 0 within it: pieces 0, 1, 2 from below."""
+    n, bound = input.numel(), float(lambd)
+    if not 0 <= bound < inf:
+        raise InvalidNetworkError("its bound must be a finite number, not negative")
+    # relu(z - lambd) + min(z + lambd, 0), with z + lambd kept for the minimum: exactly 0 between the bounds.
+    step = Round(
+        np.zeros(2 * n),
+        np.tile(np.arange(n), 2),
+        lambda values: (torch.cat([values - bound, values + bound]), values + bound),
+        lambda y, kept: y[:n] + (kept - y[n:]),
+        n_kept=n,
+    )
+    return Nonlinearity("Softshrink", tuple(input.shape), flat_operand, (step,))
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Nonlinearity:
+    """max(z, threshold), if the value below the threshold is the threshold itself."""
+    if threshold != value:
+        raise InvalidNetworkError(f"it jumps from {value:g} to {threshold:g}, and is not continuous")
+    return replace(clamp_min(input, threshold), kind="Threshold")

@@ -13,8 +13,8 @@ from splinegeo.tracing import Trace
 
 READABLE = (
     "Linear, Conv, ConvTranspose, average, max and adaptive pooling, BatchNorm, padding, Upsample, Flatten and other "
-    "reshapings, Dropout, ReLU, LeakyReLU, PReLU, RReLU, ReLU6, Hardtanh, Hardsigmoid, abs, clamp, maxima, minima, "
-    "sums, and products with constants"
+    "reshapings, Dropout, ReLU, LeakyReLU, PReLU, RReLU, ReLU6, Hardtanh, Hardsigmoid, Softshrink, abs, clamp, maxima, "
+    "minima, sums, and products with constants"
 )
 
 
@@ -26,7 +26,8 @@ _PASS_THROUGH_MODULES = frozenset(
     {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout}
 )
 _ROW_MAJOR_MODULES = frozenset({nn.Flatten, nn.Unflatten})
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_PROBABILITIES = frozenset({"softmax", "log_softmax", "logsoftmax", "softmax2d"})
 _AFFINE_MODULES = frozenset(
     {
         *_PASS_THROUGH_MODULES,
@@ -58,6 +59,7 @@ _OF_FIRST_ARGUMENT = _names(
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d batch_norm div divide true_divide truediv"
 )
 _SHAPE_OF_SECOND_ARGUMENT = _names("reshape_as view_as expand_as type_as to")
+"""Their second argument gives a shape or a type, whatever its values."""
 _SUMS = _names("add sub subtract rsub cat concat concatenate hstack vstack dstack stack")
 _PRODUCTS = _names("mul multiply matmul mm bmm mv dot einsum tensordot")
 _METADATA = _names(
@@ -70,6 +72,17 @@ _DIFFERENT_IN_TRAINING = _DROPOUTS | {"batch_norm", "rrelu"}
 def is_metadata(node: fx.Node) -> bool:
     """Does the call ask for a shape, a type or a device only, whatever the values?"""
     return name_of(node) in _METADATA
+
+
+def values_used(node: fx.Node) -> list[fx.Node]:
+    """The arguments whose values the call's result depends on: all but those that give a shape or a type only."""
+    if is_metadata(node):
+        return []
+    if name_of(node) not in _SHAPE_OF_SECOND_ARGUMENT or not node.args:
+        return node.all_input_nodes
+    found: list[fx.Node] = []
+    fx.map_arg(node.args[:1], found.append)
+    return found
 
 
 def is_pass_through(trace: Trace, node: fx.Node) -> bool:
@@ -110,18 +123,27 @@ def check_readable(trace: Trace, node: fx.Node, dependent: Collection[fx.Node]) 
                 f"{what} has an argument other than its first that depends on the input: that is not piecewise affine"
             )
     elif name not in _SUMS and not is_piecewise(trace, node):
-        raise UnsupportedModuleError(f"{what} cannot be read as piecewise affine; readable are {READABLE}")
+        raise _unreadable(what, name)
     _check_options(node, name, what)
 
 
 def _check_module(trace: Trace, node: fx.Node, what: str) -> None:
     module = trace.submodule(node)
     if type(module) not in _AFFINE_MODULES and not is_piecewise(trace, node):
-        raise UnsupportedModuleError(f"{what} cannot be read as piecewise affine; readable are {READABLE}")
+        raise _unreadable(what, type(module).__name__.lower())
     if isinstance(module, _BATCH_NORMS) and module.running_mean is None:
         raise UnsupportedModuleError(
             f"{what} keeps no running statistics: without them it is not affine in evaluation mode"
         )
+
+
+def _unreadable(what: str, name: str) -> UnsupportedModuleError:
+    if name in _PROBABILITIES:
+        return UnsupportedModuleError(
+            f"{what} cannot be read as piecewise affine: at the end of a classifier leave it out, the outputs before "
+            "it have the same classes"
+        )
+    return UnsupportedModuleError(f"{what} cannot be read as piecewise affine; readable are {READABLE}")
 
 
 def _check_options(node: fx.Node, name: str, what: str) -> None:

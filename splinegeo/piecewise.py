@@ -33,6 +33,9 @@ _FUNCTIONS: dict[str, Layers] = {
     "hardtanh": nonlinearities.hardtanh,
     "relu6": nonlinearities.relu6,
     "hardsigmoid": nonlinearities.hardsigmoid,
+    "softshrink": nonlinearities.softshrink,
+    "threshold": nonlinearities.threshold,
+    "_threshold": nonlinearities.threshold,  # torch.nn.functional's
     "amax": maxima.amax,
     "amin": maxima.amin,
     "maximum": maxima.maximum,
@@ -60,6 +63,8 @@ _MODULES: dict[type[nn.Module], Layers] = {
     nn.ReLU6: lambda module, input: nonlinearities.relu6(input),
     nn.Hardtanh: lambda module, input: nonlinearities.hardtanh(input, module.min_val, module.max_val),
     nn.Hardsigmoid: lambda module, input: nonlinearities.hardsigmoid(input),
+    nn.Softshrink: lambda module, input: nonlinearities.softshrink(input, module.lambd),
+    nn.Threshold: lambda module, input: nonlinearities.threshold(input, module.threshold, module.value),
     **{getattr(nn, f"MaxPool{dims}d"): partial(_max_pool, dims) for dims in _DIMENSIONS},
     **{getattr(nn, f"AdaptiveMaxPool{dims}d"): partial(_adaptive_max_pool, dims) for dims in _DIMENSIONS},
 }

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
 from splinegeo.nonlinearities import Nonlinearity
-from splinegeo.operations import check_readable, is_linear, is_metadata, is_pass_through, is_row_major
+from splinegeo.operations import check_readable, is_linear, is_pass_through, is_row_major, values_used
 from splinegeo.piecewise import gives_indices, is_piecewise, layer_of
 from splinegeo.torch_calls import carry_out, describe, is_in_place, name_of
 from splinegeo.tracing import Trace
@@ -47,7 +47,7 @@ def calls_of(trace: Trace) -> Calls:
     needed = _needed_by(output)
     dependent = {source}
     for node in needed:
-        if not is_metadata(node) and any(argument in dependent for argument in node.all_input_nodes):
+        if any(argument in dependent for argument in values_used(node)):
             dependent.add(node)
             if node is not output:
                 check_readable(trace, node, dependent)

@@ -36,7 +36,10 @@ def describe(trace: Trace, node: fx.Node) -> str:
     """What is called and where, for messages."""
     path = trace.path(node)
     if node.op == "call_module":
-        return f"layer '{path}' ({type(trace.submodule(node)).__name__})"
+        kind = type(trace.submodule(node))
+        # torch's quantised layers have the names of those that they stand for.
+        quantised = kind.__module__.startswith("torch.ao.")
+        return f"layer '{path}' ({'quantised ' if quantised else ''}{kind.__name__})"
     name = name_of(node) or getattr(node.target, "__name__", None) or str(node.target)
     return f"the function '{name.lstrip('_')}' called in layer '{path}'"
 

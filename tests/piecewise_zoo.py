@@ -97,6 +97,9 @@ LAYERS: dict[str, Case] = {
             "ReLU6": nn.Sequential(nn.Conv2d(4, 4, 1), Forward(lambda m, x: 8 * x), nn.ReLU6()),
             "Hardtanh": nn.Sequential(nn.Conv2d(4, 4, 1), nn.Hardtanh(-0.3, 0.5, inplace=True)),
             "Hardsigmoid": nn.Sequential(nn.Conv2d(4, 4, 1), nn.Hardsigmoid()),
+            "Softshrink": nn.Sequential(nn.Conv2d(4, 4, 1), nn.Softshrink(0.3)),
+            "Threshold": nn.Sequential(nn.Conv2d(4, 4, 1), nn.Threshold(0.2, 0.2, inplace=True)),
+            "SyncBatchNorm": nn.SyncBatchNorm(4),
             "MaxPool2d": nn.MaxPool2d(2),
             "MaxPool2d, overlapping": nn.Sequential(nn.Conv2d(4, 4, 1), nn.MaxPool2d(3, 2, 1, ceil_mode=True)),
             "MaxPool2d, dilated": nn.Sequential(nn.Conv2d(4, 4, 1), nn.MaxPool2d((2, 3), 1, dilation=(2, 1))),
@@ -169,6 +172,8 @@ FUNCTIONS: dict[str, Case] = {
         "clamp to a tensor": lambda m, x: x.clamp(min=m.w) + torch.clamp_max(x, 0.3) + torch.clamp_min(x, -0.1),
         "hardtanh": lambda m, x: functional.hardtanh(x, -0.2, 0.6) + functional.relu6(7 * x),
         "hardsigmoid": lambda m, x: functional.hardsigmoid(5 * x),
+        "softshrink": lambda m, x: functional.softshrink(x, 0.1) + functional.threshold(x, -0.2, -0.2),
+        "threshold": lambda m, x: torch.threshold(x, 0.1, 0.1) - functional.softshrink(x, 0.0),
         "maximum": lambda m, x: torch.maximum(x, x.flip(2)) + torch.minimum(x[:, :1], x * 2) + torch.max(x, m.w),
         "minimum with a constant": lambda m, x: torch.minimum(m.w, x) + torch.max(x, torch.zeros_like(x)),
         "max over dimensions": _max_over_channels,
@@ -197,6 +202,8 @@ FUNCTIONS: dict[str, Case] = {
         "to and fro": lambda m, x: (
             x.to(x.dtype).double().transpose(1, 2).contiguous().view(x.size(0), -1).clone().type_as(x)
         ),
+        "constants of another type": lambda m, x: torch.einsum("bchw,wk->bchk", x, torch.ones(4, 2).half().to(x)),
+        "constants as another": lambda m, x: x @ torch.eye(4).type_as(x) + m.w[:, :1].expand_as(x) * x,
         "dropout": lambda m, x: functional.dropout(x, 0.9, m.training) + functional.dropout2d(x, 0.5, training=False),
         "the layer's input again": lambda m, x: functional.relu(x) + x + functional.relu(x),
     }.items()

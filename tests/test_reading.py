@@ -100,6 +100,10 @@ def pieces_of_torch(model: nn.Module, x: Tensor) -> list[np.ndarray]:
             piece = (z > module.min_val).int() + (z > module.max_val).int()
         elif isinstance(module, nn.Hardsigmoid):
             piece = (z > -3).int() + (z > 3).int()
+        elif isinstance(module, nn.Softshrink):
+            piece = (z > -module.lambd).int() + (z > module.lambd).int()
+        elif isinstance(module, nn.Threshold):
+            piece = (z > module.threshold).int()
         elif isinstance(module, nn.MaxPool2d):
             piece = places_in_windows(module, z)
         else:
@@ -107,6 +111,7 @@ def pieces_of_torch(model: nn.Module, x: Tensor) -> list[np.ndarray]:
         found.append(piece.reshape(len(z), -1).numpy())
 
     kinds = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardsigmoid, nn.MaxPool2d)
+    kinds = (*kinds, nn.Softshrink, nn.Threshold)
     handles = [m.register_forward_pre_hook(note) for m in model.modules() if isinstance(m, kinds)]
     outputs_of(model, x)
     for handle in handles:
@@ -132,7 +137,7 @@ def places_in_windows(pool: nn.MaxPool2d, z: Tensor) -> Tensor:
     "name",
     [
         *("PReLU", "RReLU", "ReLU6", "Hardtanh", "Hardsigmoid", "BatchNorm2d", "Upsample, bilinear"),
-        *("MaxPool2d", "MaxPool2d, overlapping", "MaxPool2d, dilated"),
+        *("Softshrink", "Threshold", "MaxPool2d", "MaxPool2d, overlapping", "MaxPool2d, dilated"),
         *("ResNet", "ResNet with batch norm", "DenseNet", "U-Net", "residual MLP", "the paper's CNN, narrow", "tokens"),
     ],
 )

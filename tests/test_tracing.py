@@ -155,6 +155,24 @@ def test_plain_tensors_casts_and_default_arguments() -> None:
     assert [layer.path for layer in network.layers] == ["relu", "relu#2"]
 
 
+def test_tensors_that_a_forward_makes_or_lists_are_read_in_float64() -> None:
+    """A product of float64 inputs with float32 numbers would not be carried out."""
+    torch.manual_seed(0)
+    held = [torch.randn(6, 4), {"last": torch.randn(4, 3)}]
+
+    def forward(m: Forward, x: Tensor) -> Tensor:
+        first = torch.relu(x @ held[0])
+        return (first @ torch.full((4, 4), 0.1)) @ held[1]["last"] + first @ torch.ones(4, 3).type_as(x)
+
+    model = Forward(forward)
+    found = read_network(model, (6,))(X)
+    np.testing.assert_allclose(found, outputs(model, X.astype(np.float32)), rtol=1e-4, atol=1e-4)
+    first, last = held[0].double().numpy(), held[1]["last"].double().numpy()
+    hidden = np.maximum(X @ first, 0)
+    tenth = float(torch.tensor(0.1))
+    np.testing.assert_allclose(found, (hidden @ np.full((4, 4), tenth)) @ last + hidden @ np.ones((4, 3)), rtol=1e-12)
+
+
 def test_wrappers_are_looked_through() -> None:
     model = three_layers().double()
     for wrapped in (nn.DataParallel(model), torch.compile(model)):
