@@ -26,9 +26,15 @@ _STREAM_BYTES = 1 << 25
 
 
 def can_walk(partition: "Partition") -> bool:
-    """Whether every affine map of the network is a matrix, and the edges' labels are its stages and their units."""
+    """Whether every affine map of the network is a matrix, and the edges' labels are its stages and their coordinates.
+
+    They are not where a unit has several pieces, such as Hardtanh: its label does not say which of its kinks is meant.
+    """
     network = partition.network
-    plain = all(stage.layer == i and not stage.carried.any() for i, stage in enumerate(network.stages))
+    plain = all(
+        stage.layer == i and np.array_equal(stage.layer_unit, np.arange(stage.n_units))
+        for i, stage in enumerate(network.stages)
+    )
     maps = [*(stage.affine for stage in network.stages), network.output]
     return bool(network.stages) and plain and not network.groups and all(a.columns is not None for a in maps)
 

@@ -85,6 +85,27 @@ def test_norms_are_those_of_the_jacobian(name: str, kind: str) -> None:
         np.testing.assert_allclose(norms[regions], expected, rtol=1e-9, atol=1e-12 * expected.max())
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.Hardtanh(-0.4, 0.5), nn.ReLU6(), nn.Hardsigmoid(), nn.Softshrink(0.2), nn.RReLU()]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_norms_where_a_unit_has_two_kinks(layer: nn.Module, first: bool) -> None:
+    """An edge's label names the unit, and not which of its kinks: all regions, so that no walk may go astray."""
+    torch.manual_seed(3)
+    layers = [nn.Linear(6, 9), layer, nn.Linear(9, 5), nn.ReLU()]
+    swapped = layers if first else [nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), layer]
+    model = nn.Sequential(*swapped, nn.Linear(5, 3)).double()
+    with torch.no_grad():
+        model[0].weight.mul_(3)
+        model[2].weight.mul_(3)
+    partition = sg.enumerate_regions(model, sg.Slice.through_points(torch.randn(3, 6)), sg.Box(4.0))
+    assert partition.n_regions > 20
+    operators = [partition.affine_map(r)[0] for r in range(partition.n_regions)]
+    for kind, order in (("frobenius", None), ("spectral", 2)):
+        expected = np.array([np.linalg.norm(operator, order) for operator in operators])
+        np.testing.assert_allclose(partition.operator_norms(kind), expected, rtol=1e-9, atol=1e-12 * expected.max())
+
+
 @every_workload
 def test_norms_bound_each_other(name: str) -> None:
     """For every region: spectral <= Frobenius <= sqrt(rank) spectral, and no restriction has a larger norm."""
