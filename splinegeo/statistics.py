@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int32, Int64
 from numpy.typing import ArrayLike
 
 from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
@@ -89,7 +89,8 @@ def region_statistics(partition: "Partition", regions: ArrayLike | None = None) 
     mesh = partition.mesh
     n_corners = np.empty(len(chosen), dtype=np.int64)
     straight = _STRAIGHT * float(np.ptp(partition.domain, axis=0).max())
-    count_turns(mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, mesh.edge_labels, chosen, straight, n_corners)
+    lines = _labels_of_lines(partition)
+    count_turns(mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, lines, chosen, straight, n_corners)
     edges = np.unique(mesh.sides[corner_places(mesh.offsets, chosen)] >> 1)
     layers = mesh.edge_labels[edges, 0]
     last_stages = {stage.layer: index for index, stage in enumerate(partition.network.stages)}
@@ -119,6 +120,17 @@ def in_radii(partition: "Partition", regions: ArrayLike | None = None) -> Float6
         threads,
     )
     return radii
+
+
+def _labels_of_lines(partition: "Partition") -> Int32[np.ndarray, "E 2"]:
+    """The edges' labels where edges of one face with one label lie on one line, else -1: a maximum's border may bend,
+    where another of its candidates takes over.
+    """
+    layers = partition.network.layers
+    bends = np.array([layer.tournament is not None for layer in layers] + [False])  # the last is that of label -1
+    if not bends.any():
+        return partition.edge_labels
+    return np.where(bends[partition.edge_labels[:, :1]], np.int32(-1), partition.edge_labels)
 
 
 def _count_neighbours(partition: "Partition") -> Int64[np.ndarray, " R"]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from degenerate_networks import named_cases, random_case
 from exact_oracle import enumerate_exactly
 from networks import IDENTITY_PLANE, linear, region_patterns, workload
@@ -193,3 +194,19 @@ def test_without_units() -> None:
     statistics = region_statistics(sg.enumerate_regions(nn.Linear(2, 3), IDENTITY_PLANE, sg.Box(2.0)))
     assert (statistics.n_corners[0], statistics.n_neighbours[0], statistics.in_radii[0]) == (4, 0, 2.0)
     assert len(statistics.regions_by_layer) == len(statistics.edges_by_layer) == 0
+
+
+def test_corners_at_which_a_maximum_changes_its_winner_twice() -> None:
+    """Both sides of such a corner are borders of one unit, but of different comparisons: the border bends there."""
+
+    class Maxout(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.candidates = linear([[0.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], [0.0, 0.0, 0.0])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.candidates(x).amax(1, keepdim=True)
+
+    partition = sg.enumerate_regions(Maxout(), IDENTITY_PLANE, np.array([[-3.0, -2.0], [3.0, -2.0], [0.0, 4.0]]))
+    # Three borders from the origin: two to the triangle's slanted sides, one to the middle of the lowest side.
+    assert sorted(partition.statistics().n_corners) == [4, 4, 4]
