@@ -60,7 +60,7 @@ def power_cells(
     `InvalidNetworkError` for another number of layers, more units, or units with a slope of 1 or above, which have no
     convex kink.
     """
-    network = read_network(model)
+    network = read_network(model, plane.input_shape)
     if network.n_inputs != len(plane.origin):
         raise ShapeError(f"the network takes {network.n_inputs} inputs, but the slice lies in R^{len(plane.origin)}")
     if len(network.stages) != 1:

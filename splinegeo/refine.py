@@ -52,7 +52,7 @@ def enumerate_regions(
         threads: threads of the compiled kernels; default: all processors.
 
     At a limit, or when interrupted from the keyboard, the result is a partition of a part of the domain into true
-    regions, and its `complete` is False.
+    regions, and its `complete` is False; unless what was left to do takes a moment only, and nothing is left out.
 
     Raises `UnsupportedModuleError`, `InvalidNetworkError`, `InvalidDomainError`, `ShapeError`; `InvalidArgumentError`
     for limits and threads that are no whole number from 1, a negative time, or a plane that is no `Slice`.
@@ -72,7 +72,8 @@ def enumerate_regions(
             try:
                 refinement = refinement.advance(limit, Watch(bar, deadline))
             except (OutOfTimeError, KeyboardInterrupt):
-                limit, deadline = Limit(_LAST_REGIONS, reached=True), None
+                # Nothing is left out yet: small partitions are still finished.
+                limit, deadline = Limit(min(_LAST_REGIONS, max_regions or _LAST_REGIONS), limit.reached), None
     if limit.regions is not None and refinement.mesh.n_faces > limit.regions:
         limit.reached = True
         refinement = refinement.part(0, limit.regions)

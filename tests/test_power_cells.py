@@ -167,8 +167,11 @@ def test_carried_coordinates_are_no_units_but_move_the_sites() -> None:
 
 
 def test_a_slice_of_another_space_is_refused() -> None:
+    model = mlp((3, 4, 1))
+    with pytest.raises(sg.ShapeError, match="takes 3 inputs, but an input of shape"):
+        power_cells(model, IDENTITY_PLANE, sg.Box(1.0))
     with pytest.raises(sg.ShapeError, match="takes 3 inputs, but the slice lies in"):
-        power_cells(mlp((3, 4, 1)), IDENTITY_PLANE, sg.Box(1.0))
+        power_cells(sg.read_network(model), IDENTITY_PLANE, sg.Box(1.0))
 
 
 def hull_area(points: np.ndarray) -> float:
@@ -176,3 +179,11 @@ def hull_area(points: np.ndarray) -> float:
     centred = points - points.mean(axis=0)
     x, y = centred[np.argsort(np.arctan2(centred[:, 1], centred[:, 0]))].T
     return 0.5 * float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
+
+
+def test_a_network_that_reads_images_takes_the_shape_of_the_slices_inputs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).double()
+    plane = sg.Slice.through_points(torch.randn(3, 2, 4))
+    cells, partition = sg.power_cells(model, plane, sg.Box(4.0)), sg.enumerate_regions(model, plane, sg.Box(4.0))
+    np.testing.assert_allclose(np.sort(cells.areas), np.sort(partition.areas), atol=1e-10)

@@ -62,6 +62,19 @@ def test_a_time_limit_gives_what_can_be_finished() -> None:
     assert_part_of(part, workload("M").partition)
 
 
+def test_out_of_time_a_small_partition_is_finished_and_a_limit_on_regions_is_kept() -> None:
+    whole = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0))
+    assert whole.n_regions < 10_000
+    late = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0), time_limit=0.0)
+    assert late.complete == (late.n_regions == whole.n_regions)
+    small = sg.enumerate_regions(mlp((2, 5, 3)), IDENTITY_PLANE, sg.Box(1.0), time_limit=0.0)
+    assert small.complete
+    part = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0), time_limit=0.0, max_regions=50)
+    assert not part.complete
+    assert part.n_regions <= 50
+    assert_part_of(part, whole)
+
+
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_an_interruption_gives_what_can_be_finished(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
@@ -77,7 +90,7 @@ def test_an_interruption_gives_what_can_be_finished(after: int, monkeypatch: pyt
     whole = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0))
     monkeypatch.setattr(Watch, "advance", interrupted)
     part = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0))
-    assert not part.complete
+    assert part.complete == (part.n_regions == whole.n_regions)
     assert_part_of(part, whole)
 
 
