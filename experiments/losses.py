@@ -11,13 +11,23 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from experiments.errors import SettingsError
+
 Loss = Callable[[Float[Tensor, "n C"], Int64[Tensor, " n"]], Float[Tensor, ""]]
 SampleLoss = Callable[[Float[Tensor, "*s n C"], Int64[Tensor, " n"]], Float[Tensor, "*s n"]]
 
 
 def squared_error(outputs: Float[Tensor, "n C"], labels: Int64[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean over samples and classes of (output − one-hot target)², the reduction of arXiv 2506.12284."""
-    targets = functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+    """Mean over samples and classes of (output − one-hot target)², the reduction of arXiv 2506.12284.
+
+    Raises SettingsError for targets that are no labels.
+    """
+    if labels.is_floating_point() or labels.ndim != 1:
+        raise SettingsError(
+            f"squared_error takes labels, whole numbers (n,), not {labels.dtype} of shape {tuple(labels.shape)}: for "
+            "other targets take torch.nn.functional.mse_loss"
+        )
+    targets = functional.one_hot(labels.long(), outputs.shape[1]).to(outputs.dtype)
     return functional.mse_loss(outputs, targets)
 
 

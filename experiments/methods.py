@@ -74,7 +74,8 @@ class AdversarialNoise(Method):
     @property
     def deviation(self) -> float:
         """Standard deviation of the noise in the present epoch."""
-        return max(self.scale * (1 - self.accuracy.item()), self.floor)
+        # In this order an accuracy of NaN, where targets are no labels, gives the floor.
+        return max(self.floor, self.scale * (1 - self.accuracy.item()))
 
     def perturbed(self, x: Tensor) -> Tensor:
         """The batch with noise."""

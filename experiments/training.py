@@ -11,10 +11,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from experiments.checkpoint import WEIGHTS_PREFIX
-from experiments.errors import CheckpointError, TrainingError
+from experiments.errors import CheckpointError, SettingsError, TrainingError
 from experiments.losses import Loss
 from experiments.methods import Method
 from splinegeo.grokalign import GrokAlign
+from splinegeo.jacobian import checked_outputs
 
 _OPTIMIZER_PREFIX = "optimizer."
 _PENALTY_PREFIX = "grokalign."
@@ -28,21 +29,24 @@ class EpochSummary:
     loss: float
     penalty: float
     accuracy: float
+    """NaN where the targets are no labels."""
 
 
 class Training:
     """A model with its samples, loss, optimiser, optional GrokAlign penalty and other methods.
 
     Samples stay on the device as tensors and are taken in batches in their order, as in the code of arXiv 2506.12284.
-    Any module (n, *input_shape) -> (n, C), any loss of outputs and labels and any torch optimiser whose state is
-    tensors will do.
+    Any module (n, *input_shape) -> (n, C), any loss of outputs and targets and any torch optimiser whose state is
+    tensors will do. Targets `y` are labels, whole numbers (n,) from 0 to C − 1, or floating-point numbers (n, ...).
+
+    Raises SettingsError for tensors that do not fit each other, a batch size below 1, or a penalty on another model.
     """
 
     def __init__(
         self,
         model: nn.Module,
         x: Float[Tensor, "n ..."],
-        y: Int64[Tensor, " n"],
+        y: Int64[Tensor, " n"] | Float[Tensor, "n ..."],
         loss: Loss,
         optimizer: torch.optim.Optimizer,
         *,
@@ -50,16 +54,26 @@ class Training:
         methods: Sequence[Method] = (),
         batch_size: int = 256,
     ) -> None:
+        y = _targets(x, y)
+        if batch_size < 1:
+            raise SettingsError(f"the batch size must be at least 1, got {batch_size}")
+        if grokalign is not None and grokalign.model is not model:
+            raise SettingsError("the GrokAlign penalty is on another model than the one to train: give both the same")
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.grokalign = grokalign
         self.methods = list(methods)
         self.n_samples = len(x)
+        self.largest_label = None if y.is_floating_point() else int(y.max())
         self.batches = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
 
     def run_epoch(self) -> EpochSummary:
-        """Take one step on every batch. Raises TrainingError when the loss or the weights are no longer finite."""
+        """Take one step on every batch.
+
+        Raises TrainingError when the loss or the weights are no longer finite, SettingsError for a label that the model
+        has no output for, and the errors of `splinegeo.jacobian` for a model that is not (n, ...) -> (n, C).
+        """
         self.model.train()
         losses: list[Tensor] = []
         penalties: list[Tensor] = []
@@ -68,9 +82,14 @@ class Training:
             for method in self.methods:
                 x = method.perturbed(x)
             if self.grokalign is None:
-                outputs, penalty = self.model(x), None
+                outputs, penalty = checked_outputs(self.model, x), None
             else:
                 outputs, penalty = self.grokalign.outputs_and_penalty(x)
+            if self.largest_label is not None and self.largest_label >= outputs.shape[1]:
+                raise SettingsError(
+                    f"the largest label is {self.largest_label}, the model has {outputs.shape[1]} outputs: labels run "
+                    "from 0 to one less than there are outputs"
+                )
             loss = self.loss(outputs, y)
             (loss if penalty is None else loss + penalty).backward()
             for method in self.methods:
@@ -80,12 +99,13 @@ class Training:
             losses.append(loss.detach() * len(x))
             if penalty is not None:
                 penalties.append(penalty.detach() * len(x))
-            correct.append((outputs.detach().argmax(1) == y).sum())
+            if self.largest_label is not None:
+                correct.append((outputs.detach().argmax(1) == y).sum())
         # One transfer an epoch: reading a value sooner would hold up an accelerator at every step.
         summary = EpochSummary(
             loss=torch.stack(losses).sum().item() / self.n_samples,
             penalty=torch.stack(penalties).sum().item() / self.n_samples if penalties else 0.0,
-            accuracy=torch.stack(correct).sum().item() / self.n_samples,
+            accuracy=torch.stack(correct).sum().item() / self.n_samples if correct else math.nan,
         )
         if not (math.isfinite(summary.loss) and math.isfinite(summary.penalty)):
             raise TrainingError(f"the loss became {summary.loss} with a penalty of {summary.penalty}")
@@ -132,6 +152,27 @@ class Training:
             self.grokalign.load_state_dict(_beneath(_PENALTY_PREFIX, tensors))
         for method in self.methods:
             method.load_state_dict(_beneath(_method_prefix(method), tensors))
+
+
+def _targets(x: Tensor, y: Tensor) -> Int64[Tensor, " n"] | Float[Tensor, "n ..."]:
+    """The targets, labels as the 64-bit numbers that torch indexes by."""
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise SettingsError(f"samples and targets must be tensors, got {type(x).__name__} and {type(y).__name__}")
+    if not (x.ndim and y.ndim and len(x) == len(y) > 0):
+        raise SettingsError(
+            f"there must be as many targets as samples, and at least one; x has shape {tuple(x.shape)}, "
+            f"y {tuple(y.shape)}"
+        )
+    if y.is_floating_point():
+        return y
+    if y.ndim > 1 or y.is_complex():
+        raise SettingsError(
+            f"y has shape {tuple(y.shape)} and type {y.dtype}: give labels as whole numbers (n,), or targets as "
+            "floating-point numbers"
+        )
+    if int(y.min()) < 0:
+        raise SettingsError(f"labels begin at 0, the smallest one is {int(y.min())}")
+    return y.long()
 
 
 def _method_prefix(method: Method) -> str:
