@@ -98,12 +98,15 @@ def _train(members: list[_Member], bar: tqdm) -> list[str]:
             texts = []
             for member, result in zip(members, results, strict=True):
                 member.epoch += 1
-                if isinstance(result, TrainingError):
-                    failures.append(f"{member.run.path}: {explained(result, member.epoch, member.recorder)}")
+                try:
+                    if isinstance(result, TrainingError):
+                        raise result
+                    member.recorder.seconds += seconds
+                    reaches_target = recorded(member.recorder, member.epoch, result, scheduled)
+                except TrainingError as error:
+                    failures.append(f"{member.run.path}: {explained(error, member.epoch, member.recorder)}")
                     leaving.append(member)
                     continue
-                member.recorder.seconds += seconds
-                reaches_target = recorded(member.recorder, member.epoch, result, scheduled)
                 if reaches_target or member.epoch == settings.training.epochs:
                     leaving.append(member)
                 texts.append(member.recorder.progress_text(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ from experiments.command_regions import regions
 from experiments.command_robustness import robustness
 from experiments.command_table import tables
 from experiments.command_train import train
+
+_STOPPED = 130
 
 app = typer.Typer(
     name="splinegeo",
@@ -59,6 +62,11 @@ def main(report: Callable[[str], object] = lambda message: None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
+    except SystemExit as end:
+        if end.code == _STOPPED:
+            # What had to be saved is: a second Ctrl-C, while Python shuts down, is to end it without a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise
     except Exception as error:
         message, code = _explain(error)
         if message is None:

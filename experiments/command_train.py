@@ -79,6 +79,8 @@ def train(
     set_threads(threads)
     from experiments.data import load_data
     from experiments.device import choose_device
+    from experiments.errors import TrainingError
+    from experiments.loggers import check_logger
     from experiments.run_folder import RunFolder
     from experiments.run_group import parse_seeds, seed_folder
     from experiments.schedule import affordable_logging
@@ -86,7 +88,11 @@ def train(
     from experiments.train_run import lengthen
 
     chosen_device = choose_device(device)
+    if logger is not None:
+        check_logger(logger)
     if resume:
+        if seeds is not None:
+            raise typer.BadParameter("with --seeds the same command goes on by itself: leave out --resume")
         if given := [name for name in context.params if name not in _BESIDE_THE_SETTINGS and _is_given(context, name)]:
             names = ", ".join("--" + name.replace("_", "-") for name in given)
             raise typer.BadParameter(f"with --resume the settings are those of {run}/config.json: leave out {names}")
@@ -140,12 +146,20 @@ def train(
                     )
                 folders = [RunFolder.take_up(*one) for one in wanted]
                 train_batch_or_explain_stop(folders, images, chosen_device, "the same command", logger)
+            failures = []
             for number, one in zip(numbers, wanted, strict=True):
                 print(f"seed {number}:")
                 folder = RunFolder.take_up(*one)
-                if not batched:
-                    train_or_explain_stop(folder, images, chosen_device, "the same command", logger)
+                try:
+                    if not batched:
+                        train_or_explain_stop(folder, images, chosen_device, "the same command", logger)
+                except TrainingError as error:  # the other seeds may do better
+                    failures.append(f"{folder.path}: {error}")
+                    print(failures[-1], file=sys.stderr)
+                    continue
                 _report(folder)
+            if failures:
+                raise TrainingError(f"{len(failures)} of {len(numbers)} runs stopped: {'; '.join(failures)}")
             return
         if batched:
             raise typer.BadParameter("--batched trains several seeds in one program: name them with --seeds")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -84,11 +86,26 @@ def load_data(settings: DataSettings, data_dir: Path, download: bool) -> Labelle
     """
     if settings.name == "embedded-mnist":
         everything = embedded_mnist()
+    elif settings.file is not None:
+        path = _located(Path(settings.file), data_dir)
+        everything = npz_mnist(path) if settings.name == "mnist" else npz_cifar10(path)
     elif settings.name == "mnist":
-        everything = torchvision_mnist(data_dir, download) if settings.file is None else npz_mnist(Path(settings.file))
+        everything = torchvision_mnist(data_dir, download)
     else:
-        everything = cifar10(*(read_cifar10(data_dir, download) if settings.file is None else _read_npz(settings.file)))
+        everything = cifar10(*read_cifar10(data_dir, download))
     return everything.first(settings.n_train, settings.n_test)
+
+
+def _located(file: Path, data_dir: Path) -> Path:
+    """Where a data file is: a run that comes from another machine knows only where it was there."""
+    if file.exists():
+        return file
+    if (data_dir / file.name).is_file():
+        return data_dir / file.name
+    raise DataError(
+        f"there is no data file {file}, nor {data_dir / file.name}: correct --data-file, or give the folder that holds "
+        f"{file.name} with --data-dir"
+    )
 
 
 def embedded_mnist(path: Path = EMBEDDED_MNIST) -> LabelledImages:
@@ -109,7 +126,12 @@ def npz_mnist(path: Path) -> LabelledImages:
 
     Raises DataError when the file is missing, damaged or of other images.
     """
-    return _mnist("MNIST", *_read_npz(path))
+    return _named(path, partial(_mnist, "MNIST"))
+
+
+def npz_cifar10(path: Path) -> LabelledImages:
+    """Load CIFAR-10, or a part of it, from an .npz file as `npz_mnist` does, with images (n, 32, 32, 3)."""
+    return _named(path, cifar10)
 
 
 def cifar10(
@@ -122,14 +144,32 @@ def cifar10(
     return _labelled("CIFAR-10", (32, 32, 3), x_train, y_train, x_test, y_test, CIFAR10_MEAN, CIFAR10_STD)
 
 
+def _named(path: Path, labelled: Callable[..., LabelledImages]) -> LabelledImages:
+    arrays = _read_npz(path)
+    try:
+        return labelled(*arrays)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
 def _read_npz(path: str | Path) -> Arrays:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            x_train, y_train, x_test, y_test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+        with open(path, "rb") as file:
+            # Anything else numpy would take for pickled, and advise to load unsafely.
+            if not is_zipfile(file):
+                raise DataError(f"{path} is damaged or not an .npz file (it is not a zip archive)")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                if lacking := [key for key in _ARRAYS if key not in arrays]:
+                    raise DataError(
+                        f"{path} is not a data file: it lacks {', '.join(lacking)}; give {', '.join(_ARRAYS)}"
+                    )
+                x_train, y_train, x_test, y_test = (arrays[key] for key in _ARRAYS)
     except FileNotFoundError:
-        raise DataError(f"there is no data file {path}: correct --data-file, or the path in the run's config") from None
-    except KeyError as error:
-        raise DataError(f"{path} is not a data file: it lacks {error}; give x_train, y_train, x_test, y_test") from None
+        raise DataError(f"there is no data file {path}") from None
     except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is damaged or not an .npz file ({one_line(error)})") from None
     return x_train, y_train, x_test, y_test
@@ -187,18 +227,15 @@ def _labelled(
     std: tuple[float, ...],
 ) -> LabelledImages:
     for images, labels in ((x_train, y_train), (x_test, y_test)):
-        if (
-            not len(labels)
-            or images.shape != (len(labels), *shape)
-            or images.dtype != np.uint8
-            or labels.dtype.kind not in "iu"
-            or not 0 <= labels.min() <= labels.max() < 10
-        ):
+        fits = labels.ndim == 1 and len(labels) > 0 and labels.dtype.kind in "iu"
+        if not fits or images.shape != (len(labels), *shape) or images.dtype != np.uint8:
             raise DataError(
-                f"{name} is not {name.removeprefix('embedded ')}: images of shape {images.shape} and type "
+                f"this is not {name.removeprefix('embedded ')}: images of shape {images.shape} and type "
                 f"{images.dtype} with labels of shape {labels.shape} and type {labels.dtype}; expected "
                 f"(n, {', '.join(map(str, shape))}) uint8 with n labels from 0 to 9"
             )
+        if not 0 <= labels.min() <= labels.max() < 10:
+            raise DataError(f"there are labels from {labels.min()} to {labels.max()}; expected labels from 0 to 9")
 
     def normalised(images: UInt8[np.ndarray, "n ..."]) -> Float[Tensor, "n channels height width"]:
         planes = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)

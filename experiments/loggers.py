@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,13 +119,20 @@ class UnfailingLogger:
             )
 
 
+def check_logger(name: str) -> None:
+    """Raise SettingsError for a name that is not of LOGGERS, MissingExtraError when its package is not installed."""
+    if name not in LOGGERS:
+        raise SettingsError(f"logger must be one of {', '.join(LOGGERS)}; got {name!r}")
+    if name not in sys.modules and find_spec(name) is None:
+        raise MissingExtraError(f"--logger {name} needs: pip install 'splinegeo[{name}]'")
+
+
 def open_logger(name: str, run: RunFolder, first_step: int = 0) -> Logger:
     """Open a logger of LOGGERS for a run, which never stops it: files go into RUN/tensorboard or RUN/wandb.
 
-    Raises SettingsError for another name, MissingExtraError when its package is not installed.
+    Raises the errors of `check_logger`.
     """
-    if name not in LOGGERS:
-        raise SettingsError(f"logger must be one of {', '.join(LOGGERS)}; got {name!r}")
+    check_logger(name)
     if name == "tensorboard":
         return UnfailingLogger(name, lambda: TensorBoardLogger(run.path / "tensorboard", first_step))
     path = str(run.path.resolve())

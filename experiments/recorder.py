@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from experiments.checkpoint import load_weights, read_checkpoint
 from experiments.data import LabelledImages
-from experiments.errors import CheckpointError
+from experiments.errors import CheckpointError, TrainingError
 from experiments.loggers import Logger
 from experiments.metrics import accuracy_and_loss, training_metrics
 from experiments.region_metrics import REGION_METRICS, region_metrics
 from experiments.run_folder import RunFolder
 from experiments.schedule import log_spaced_epochs, sparse_epochs
 from experiments.training import EpochSummary, Training
-from splinegeo.errors import SplineGeoError
+from splinegeo.errors import InvalidNetworkError, SplineGeoError
 
 _NEARLY_MEMORISED = 0.98
 
@@ -71,7 +71,9 @@ class Recorder:
         # The accuracy met on the way through the epoch costs nothing; another look at the training set would not.
         if self.memorised_epoch is not None or summary.accuracy < _NEARLY_MEMORISED:
             return False
+        started = time.perf_counter()
         accuracy, _ = accuracy_and_loss(self.training.model, self.data.x_train, self.data.y_train, self.training.loss)
+        self.measuring_seconds += time.perf_counter() - started
         if accuracy == 1.0:
             self.memorised_epoch = epoch
         return accuracy == 1.0
@@ -91,14 +93,20 @@ class Recorder:
         return self.test_accuracy > target
 
     def record(self, epoch: int, summary: EpochSummary | None) -> None:
-        """Write metrics, weights and, last, the state to resume from: what a kill leaves of it, resuming undoes."""
+        """Write metrics, weights and, last, the state to resume from: what a kill leaves of it, resuming undoes.
+
+        Raises TrainingError when weights or metrics are not finite.
+        """
         events = [MEMORISED] if epoch == self.memorised_epoch else []
         if epoch == self.target_epoch:
             events.append(TARGET)
         if epoch in (self.target_epoch, self.run.settings.training.epochs):
             events.append(FINAL)
         started = time.perf_counter()
-        metrics = self._measure(epoch, sparse=not events)
+        try:
+            metrics = self._measure(epoch, sparse=not events)
+        except InvalidNetworkError as error:
+            raise TrainingError(str(error)) from None
         self.measuring_seconds += time.perf_counter() - started
         self.test_accuracy = metrics["test_accuracy"]
         progress = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from experiments.checkpoint import Checkpoint, read_checkpoint, read_description, write_checkpoint
-from experiments.errors import RunFolderError, SettingsError
+from experiments.errors import RunFolderError, SettingsError, TrainingError
 from experiments.provenance import provenance
 from experiments.run_path import check_run_path
 from experiments.settings import RunSettings, as_json, differences, from_json
@@ -38,6 +39,8 @@ class RecordFolder:
     def create(cls, path: Path, settings: Any) -> Self:
         """Start a run folder. Raises RunFolderError when something is there already."""
         # A kill before config.json was in place may have left its temporary file: that is still an empty folder.
+        if (path / "config.json").exists():
+            raise RunFolderError(f"{path} holds a run already: go on with --resume, or choose another folder")
         if path.exists() and not (path.is_dir() and all(entry.suffix == TEMPORARY_SUFFIX for entry in path.iterdir())):
             raise RunFolderError(f"{path} exists and is not an empty folder: choose another folder for the run")
         run = cls(path, settings, provenance())
@@ -117,7 +120,10 @@ class RecordFolder:
         return self.checkpoint_folder / f"epoch_{epoch:06d}.safetensors"
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl."""
+        """Add one line to metrics.jsonl. Raises TrainingError for values that are NaN or infinite."""
+        odd = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+        if odd:
+            raise TrainingError(f"the network has become so large that {', '.join(odd)} cannot be computed")
         with open(self.metrics_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(values, allow_nan=False) + "\n")
             file.flush()

@@ -7,6 +7,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from experiments.errors import SettingsError
@@ -20,6 +21,8 @@ OPTIONAL_METRICS = ("regions",)
 
 S = TypeVar("S")
 
+_DATA_FILE = "data.file"
+"""Only its name counts: run folders and data files are moved, and to other machines."""
 _ADDED_LATER = {"added_later": True}
 """Metadata of a setting that older runs lack: they were trained as its default says."""
 
@@ -152,7 +155,13 @@ def differences(left: Any, right: Any) -> list[str]:
         return entries
 
     one, other = flat(as_json(left)), flat(as_json(right))
-    return [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
+    return [f"{name}: {one[name]} and {other[name]}" for name in one if not _same(name, one[name], other[name])]
+
+
+def _same(name: str, one: Any, other: Any) -> bool:
+    if name == _DATA_FILE and None not in (one, other):
+        return PurePath(one).name == PurePath(other).name
+    return bool(one == other)
 
 
 def _from_json(cls: type, values: Any, where: str) -> Any:

@@ -89,13 +89,13 @@ def _train(
             started = time.perf_counter()
             try:
                 training.step()
+                seconds += time.perf_counter() - started
+                due = step in log_steps or step in save_steps or step == n_steps
+                if due or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
+                    _record(run, training, step, seconds, log_steps, save_steps)
+                    saved_at = time.monotonic()
             except TrainingError as error:
                 raise TrainingError(f"training stopped in step {step}: {error}; the last good state is kept") from None
-            seconds += time.perf_counter() - started
-            due = step in log_steps or step in save_steps or step == n_steps
-            if due or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
-                _record(run, training, step, seconds, log_steps, save_steps)
-                saved_at = time.monotonic()
             bar.update()
     return run.metrics()
 

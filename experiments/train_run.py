@@ -101,10 +101,10 @@ def _train(
             started = time.perf_counter()
             try:
                 summary = training.run_epoch()
+                recorder.seconds += time.perf_counter() - started
+                reaches_target = recorded(recorder, epoch, summary, scheduled)
             except TrainingError as error:
                 raise explained(error, epoch, recorder) from None
-            recorder.seconds += time.perf_counter() - started
-            reaches_target = recorded(recorder, epoch, summary, scheduled)
             bar.update()
             bar.set_postfix_str(recorder.progress_text(summary), refresh=reaches_target)
             if reaches_target:
@@ -120,12 +120,18 @@ def taken_up(run: RunFolder, data: LabelledImages, loggers: Sequence[Logger] = (
     first = recorder.resume() if run.latest_path.is_file() else 0
     if first == 0:
         run.rewind(-1)
-        recorder.record(0, None)
+        try:
+            recorder.record(0, None)
+        except TrainingError as error:
+            raise TrainingError(f"{error}: try a smaller scale of the initial weights") from None
     return recorder, first
 
 
 def recorded(recorder: Recorder, epoch: int, summary: EpochSummary, scheduled: Collection[int]) -> bool:
-    """Write whatever is due after an epoch; returns whether the run has met the test accuracy that it stops at."""
+    """Write whatever is due after an epoch; returns whether the run has met the test accuracy that it stops at.
+
+    Raises TrainingError when weights or metrics are not finite.
+    """
     memorises, reaches_target = recorder.memorises(epoch, summary), recorder.reaches_target(epoch)
     if memorises or reaches_target or epoch in scheduled:
         recorder.record(epoch, summary)

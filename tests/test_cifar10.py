@@ -140,10 +140,11 @@ def test_missing_and_damaged_files(tmp_path: Path, binary_folder: Path):
     [
         ({"x_train": np.zeros((3, 32, 32, 3))}, r"images of shape \(3, 32, 32, 3\) and type float64"),
         ({"x_train": np.zeros((3, 28, 28), np.uint8)}, r"expected \(n, 32, 32, 3\) uint8"),
-        ({"y_train": np.array([0, 1, 10])}, "labels from 0 to 9"),
+        ({"y_train": np.array([0, 1, 10])}, r"file\.npz: there are labels from 0 to 10; expected labels from 0 to 9"),
+        ({"y_train": np.eye(3, 10, dtype=np.uint8)}, r"labels of shape \(3, 10\)"),
         ({"y_train": np.array([0.0, 1.0, 2.0])}, "type float64; expected"),
         ({"y_test": np.zeros(2, np.uint8)}, r"labels of shape \(2,\)"),
-        ({"x_test": None}, "lacks .*x_test"),
+        ({"x_test": None, "y_test": None}, "it lacks x_test, y_test; give x_train, y_train, x_test, y_test"),
         ({"x_test": np.array([{}], dtype=object)}, "is damaged or not an .npz file"),
     ],
 )
@@ -161,11 +162,35 @@ def test_npz_files_of_other_things(tmp_path: Path, arrays: dict, message: str):
 
 def test_no_file_and_no_npz(tmp_path: Path):
     (tmp_path / "file.npz").write_bytes(b"PK\x03\x04 cut short")
-    for name, message in (("none.npz", "there is no data file .*--data-file"), ("file.npz", "is damaged or not an")):
+    (tmp_path / "text.npz").write_text("hello")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name, message in (
+        ("none.npz", "there is no data file .*--data-file"),
+        ("file.npz", "is damaged or not an"),
+        ("text.npz", "not a zip archive"),
+        ("array.npy", "not a zip archive"),
+    ):
         with pytest.raises(DataError, match=message):
             load_data(DataSettings("cifar10", 1, 1, file=str(tmp_path / name)), tmp_path, download=False)
     with pytest.raises(SettingsError, match="embedded data set is read from no file"):
         DataSettings(file="file.npz")
+
+
+def test_a_data_file_that_has_moved_is_found_in_the_data_folder(tmp_path: Path):
+    content = {f"{name}_{part}": array for part in ("train", "test") for name, array in zip("xy", few(), strict=True)}
+    np.savez(tmp_path / "part.npz", **content)
+    there, moved = (
+        load_data(DataSettings("cifar10", 3, 3, file=str(folder / "part.npz")), tmp_path, download=False)
+        for folder in (tmp_path, tmp_path / "elsewhere")
+    )
+    assert torch.equal(there.x_train, moved.x_train)
+    with pytest.raises(DataError, match=r"no data file .*elsewhere/part\.npz, nor .*other/part\.npz: .*--data-dir"):
+        load_data(DataSettings("cifar10", 3, 3, file=str(tmp_path / "elsewhere/part.npz")), tmp_path / "other", False)
+
+
+def few() -> tuple[np.ndarray, np.ndarray]:
+    """Three images and their labels."""
+    return np.arange(3 * 32 * 32 * 3).reshape(3, 32, 32, 3).astype(np.uint8), np.array([2, 0, 1])
 
 
 def test_arrays_of_the_whole_set_are_taken_as_they_are():

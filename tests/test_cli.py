@@ -13,6 +13,7 @@ import pytest
 import splinegeo as sg
 from experiments import cli
 from experiments.data import LabelledImages
+from experiments.errors import TrainingError
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
 from experiments.run_regions import random_points, regions_of_points, regions_on_slice
@@ -174,6 +175,8 @@ def test_settings_reach_the_config(splinegeo, tmp_path: Path):
             1,
             "there is no MNIST under nowhere: add",
         ),
+        (["train", "x", "--logger", "paper"], 2, "splinegeo: logger must be one of tensorboard, wandb; got 'paper'"),
+        (["train", "x", "--resume", "--seeds", "0-3"], 2, "with --seeds the same command goes on by itself"),
         (["train", "x", "--batched"], 2, "--batched trains several seeds in one program: name them with --seeds"),
         (["train", "x", "--resume"], 1, "splinegeo: there is no run folder x"),
         (["regions", "x"], 1, "splinegeo: there is no run folder x"),
@@ -212,7 +215,7 @@ def test_damaged_runs_are_one_line(splinegeo, trained: Path, tmp_path: Path):
 def test_a_folder_in_use_is_not_trained_over(splinegeo, trained: Path):
     before = (trained / "metrics.jsonl").read_bytes()
     result = splinegeo("train", trained, *SMALL)
-    assert (result.code, result.message.split(": ")[2]) == (1, "choose another folder for the run")
+    assert (result.code, result.message.split(": ")[2]) == (1, "go on with --resume, or choose another folder")
     result = splinegeo("train", trained, "--resume", "--loss", "squared-error", "--seed", 1)
     assert result.code == 2
     assert "leave out --loss, --seed" in " ".join(result.err.replace("│", " ").split())
@@ -220,10 +223,35 @@ def test_a_folder_in_use_is_not_trained_over(splinegeo, trained: Path):
     assert (trained / "metrics.jsonl").read_bytes() == before
 
 
-def test_divergence_is_one_line(splinegeo, tmp_path: Path):
-    result = splinegeo("train", tmp_path / "run", *SMALL, "--learning-rate", "1e15")
+@pytest.mark.parametrize("rate", ["1e15", "1e30"])  # the loss, or what is measured, is no longer finite
+@pytest.mark.parametrize("seeds", [(), ("--seeds", "0-1", "--batched")])
+def test_divergence_is_one_line(splinegeo, tmp_path: Path, rate: str, seeds: tuple[str, ...]):
+    result = splinegeo("train", tmp_path / "run", *SMALL, "--learning-rate", rate, *seeds)
     assert result.code == 1
+    assert "training stopped in epoch" in result.message
     assert "the last good checkpoint is of epoch" in result.message
+
+
+def test_a_network_too_large_to_measure_is_one_line(splinegeo, tmp_path: Path):
+    result = splinegeo("train", tmp_path / "run", *SMALL, "--initial-scale", "1e14")
+    assert result.code == 1
+    assert result.message.endswith("try a smaller scale of the initial weights")
+
+
+def test_a_seed_that_diverges_does_not_stop_the_others(splinegeo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run_epoch = Training.run_epoch
+
+    def failing(training: Training) -> EpochSummary:
+        if training.grokalign is not None and training.grokalign.generator.initial_seed() == 1:
+            raise TrainingError("the loss became nan with a penalty of 0.0")
+        return run_epoch(training)
+
+    monkeypatch.setattr(Training, "run_epoch", failing)
+    result = splinegeo("train", tmp_path / "runs", *SMALL, "--epochs", "3", "--seeds", "0-2")
+    assert result.code == 1
+    assert "1 of 3 runs stopped" in result.message
+    assert "seed_1: training stopped in epoch 1: the loss became nan" in result.message
+    assert [saved_epoch(RunFolder.open(tmp_path / "runs" / f"seed_{seed}")) for seed in range(3)] == [3, 0, 3]
 
 
 def test_full_disk_is_one_line(splinegeo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 import experiments.provenance
 from experiments.checkpoint import load_weights, read_checkpoint, read_description, write_checkpoint
-from experiments.errors import CheckpointError, ExperimentError, RunFolderError, SettingsError
+from experiments.errors import CheckpointError, ExperimentError, RunFolderError, SettingsError, TrainingError
 from experiments.models import mlp
 from experiments.provenance import git_revision
 from experiments.run_folder import RunFolder
@@ -127,7 +127,7 @@ def test_metrics_line_by_line(run: RunFolder):
     for entry in entries:
         run.append_metrics(entry)
     assert run.metrics() == entries  # floats come back bit for bit
-    with pytest.raises(ValueError, match="JSON compliant"):
+    with pytest.raises(TrainingError, match="so large that loss cannot be computed"):
         run.append_metrics({"epoch": 5, "loss": float("nan")})
     assert run.metrics() == entries
 
@@ -316,6 +316,13 @@ def test_differences_are_named():
     other = RunSettings(SETTINGS.data, SETTINGS.model, TrainingSettings(grokalign_level=5.0, epochs=9), seed=4)
     assert differences(SETTINGS, SETTINGS) == []
     assert differences(SETTINGS, other) == ["training.epochs: 7 and 9", "seed: 3 and 4"]
+
+
+def test_a_data_file_is_the_same_in_another_folder():
+    here, there, other = (RunSettings(DataSettings("cifar10", file=file)) for file in ("/a/x.npz", "/b/x.npz", "/a/y"))
+    assert differences(here, there) == []
+    assert differences(here, other) == ["data.file: /a/x.npz and /a/y"]
+    assert differences(here, RunSettings(DataSettings("cifar10"))) == ["data.file: /a/x.npz and None"]
 
 
 @pytest.mark.parametrize(

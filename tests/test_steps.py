@@ -90,6 +90,18 @@ def test_a_failed_step_keeps_the_last_good_state(tmp_path) -> None:
     assert run.load_checkpoint("latest").epoch == 5
 
 
+def test_metrics_that_are_not_finite_stop_a_run(tmp_path) -> None:
+    class Growing(Walk):
+        def measure(self) -> dict[str, float]:
+            return {"norm": 1.0, "excess": float("inf") if self.taken == 5 else 0.0}
+
+    run = RecordFolder.take_up(tmp_path / "walk", WalkSettings())
+    with pytest.raises(TrainingError, match="in step 5: the network has become so large that excess cannot be"):
+        train_steps(run, Growing(WalkSettings()), 20, LOGGED, show_progress=False)
+    assert run.load_checkpoint("latest").epoch == 2
+    assert [entry["epoch"] for entry in run.metrics()] == [0, 1, 2]
+
+
 def test_a_folder_of_other_settings_or_another_experiment_is_refused(tmp_path) -> None:
     RecordFolder.take_up(tmp_path / "walk", WalkSettings())
     with pytest.raises(RunFolderError, match=r"size: 1.0 and 0.5"):
