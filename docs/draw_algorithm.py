@@ -31,9 +31,9 @@ def draw_stages(path: Path) -> None:
             prefix = model[: 2 * depth] if depth else nn.Sequential(nn.Linear(2, 2))
             part = sg.enumerate_regions(prefix, plane, sg.Box(2.0))
             plot_regions(part, ax=ax, edges="stage", scale_bar=False)
-            title = "the domain" if depth == 0 else f"stage {depth}"
+            title = "The domain" if depth == 0 else f"Stage {depth}"
             ax.set_title(f"{title}: {part.n_regions} region{'s' if part.n_regions > 1 else ''}")
-        figure.savefig(path, dpi=200)
+        figure.savefig(path, dpi=200, bbox_inches="tight", pad_inches=0.05)
         plt.close(figure)
 
 
@@ -46,7 +46,7 @@ def draw_split(path: Path) -> None:
         normal = np.array([ay - by, bx - ax_])
         weights.append(normal)
         biases.append(-normal @ np.array([ax_, ay]))
-    titles = ["the face, its edges cut", "split along one chord", "its parts split in turn", "no unit crosses any part"]
+    titles = ["The face, its edges cut", "Split along one chord", "Its parts split in turn", "No unit crosses any part"]
     plane = sg.Slice(np.zeros(2), np.eye(2))
     with style("light"):
         figure, axes = plt.subplots(1, 4, figsize=(7.2, 1.65), layout="constrained")
@@ -65,8 +65,8 @@ def draw_split(path: Path) -> None:
             ax.plot(*part.vertices.T, "o", color="#1b1c24", markersize=2.2)
             ax.set(xlim=(-0.6, 3.3), ylim=(-0.45, 2.5))
             ax.set_axis_off()
-            ax.set_title(title, fontsize=7.5, fontweight="normal")
-        figure.savefig(path, dpi=200)
+            ax.set_title(title, fontsize=8)
+        figure.savefig(path, dpi=200, bbox_inches="tight", pad_inches=0.05)
         plt.close(figure)
 
 

@@ -61,6 +61,7 @@ def centroids(
     from experiments.device import choose_device
     from experiments.run_folder import RunFolder
     from experiments.run_model import load_model
+    from viz.text import grouped
 
     if array is not None:
         check_array_path(array)
@@ -85,8 +86,10 @@ def centroids(
             print(f"array: {_stream(target, kind, model, x_all)}")
     shown = x.cpu().numpy()
     if picture:
-        titles = [f"epoch {epoch}" + (f" ({', '.join(events)})" if events else "") for epoch, events in moments]
-        what = f"{'training' if part == 'train' else 'test'} images"
+        titles = [
+            f"Epoch {grouped(epoch)}" + (f" ({', '.join(events)})" if events else "") for epoch, events in moments
+        ]
+        what = f"{'Training' if part == 'train' else 'Test'} images"
         drawn = draw_grids(path, shown, found, titles, shape, what, kind.described(), scale, theme)
         print(f"picture: {drawn}")
     if each is not None:

@@ -105,7 +105,7 @@ def figure_6(
         ]
         runs = dict(trained(wanted, data_dir, device, "the same command"))
         images = load_data(wanted[0][2].data, data_dir, download=False).to(choose_device(device), torch.float32)
-        title = f"{'quick setting: ' if quick else ''}{'CIFAR-10' if name == 'cifar10' else 'MNIST'} images"
+        title = f"{'Quick setting: ' if quick else ''}{'CIFAR-10' if name == 'cifar10' else 'MNIST'} images"
         write_figure(folder / f"{setting.name}_{name}", lambda: figure6.draw(runs, images, title))  # noqa: B023
 
 

@@ -119,9 +119,10 @@ def _draw(
     from viz.region_figure import region_figure
     from viz.saving import save_figure
     from viz.style import style
+    from viz.text import grouped
 
     with style("light"):
-        title = f"epoch {epoch}"
+        title = f"Epoch {grouped(epoch)}"
         points = partition.plane.project(images.x_train[indices])
         labels = [str(label) for label in images.y_train[indices].tolist()]
         if color_by != "norm" or boundary:

@@ -18,6 +18,7 @@ from viz.migration import Curve, Migration
 from viz.pattern_colors import pattern_colors
 from viz.saving import save_figure
 from viz.scale_bar import nice_length
+from viz.text import grouped, percent
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -118,14 +119,14 @@ def _still(migration: Migration, task: FrameTask, events: Sequence[str]) -> Regi
     curves = {curve.label: curve for curve in migration.curves}
     about = []
     if (curve := curves.get("test accuracy")) is not None:
-        about.append(f"test accuracy {curve.at(task.epoch):.1%}")
+        about.append(f"test accuracy {percent(curve.at(task.epoch))}")
     if (curve := curves.get("centroid alignment")) is not None:
         about.append(f"alignment {curve.at(task.epoch):.2f}".replace("-", "−"))
     centroids = sg.centroids(model, task.points.x_train)
     colored = {"values": norms} if migration.norm is not None else {"colors": pattern_colors(partition)}
     return RegionPanel(
         partition,
-        f"epoch {task.epoch}" + "".join(f" ({event})" for event in events),
+        f"Epoch {grouped(task.epoch)}" + "".join(f" ({event})" for event in events),
         " · ".join(about),
         migration.points,
         partition.plane.project(centroids),
@@ -137,8 +138,8 @@ def _still(migration: Migration, task: FrameTask, events: Sequence[str]) -> Regi
 def _curves(folder: RunFolder) -> list[Curve]:
     entries = folder.metrics()
     curves = []
-    for key, label, percent in _MEASURES:
+    for key, label, is_percentage in _MEASURES:
         pairs = np.array([(entry["epoch"], entry[key]) for entry in entries if entry.get(key) is not None], dtype=float)
         if len(pairs):
-            curves.append(Curve(label, pairs[:, 0], pairs[:, 1], percent))
+            curves.append(Curve(label, pairs[:, 0], pairs[:, 1], is_percentage))
     return curves

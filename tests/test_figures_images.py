@@ -134,13 +134,13 @@ def test_centroid_grid() -> Figure:
         for scale in (2.0, 0.7)
     ]
     with style("light"):
-        return centroid_grid(images(), panels, (2, 4), title="training images", subtitle="centroids: component 3")
+        return centroid_grid(images(), panels, (2, 4), title="Training images", subtitle="centroids: component 3")
 
 
 @pictured
 def test_centroid_grid_of_colour_images_in_three_rows() -> Figure:
     waves = np.sin(np.linspace(0, 9, 3 * 12 * 16)).reshape(1, 3, 12, 16) * np.arange(1, 6).reshape(5, 1, 1, 1)
-    panels = [CentroidPanel(waves**power, f"epoch {1000 * power} (memorised, target, final)") for power in (1, 2, 3, 4)]
+    panels = [CentroidPanel(waves**power, f"Epoch {1000 * power} (memorised, target, final)") for power in (1, 2, 3, 4)]
     with style("dark"):
         return centroid_grid(waves, panels, (2, 3), title="test images", scale="image")
 
@@ -198,11 +198,13 @@ def test_migration_frame_of_patterns() -> Figure:
 
 @pictured
 def test_curves() -> Figure:
-    steps = np.array([0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
+    steps = np.array([0.0, 1.0, 10.0, 100.0, 300.0, 3000.0, 10_000.0])
     rising = 1 / (1 + np.exp(-np.linspace(-4, 4, 7)))
     panels = [
-        CurvePanel("accuracy", "share", [PlotCurve("baseline", steps, rising), PlotCurve("ours", steps, rising**0.5)]),
-        CurvePanel("norm", "‖J‖", [PlotCurve("ours", steps, np.stack([9 - 8 * rising, 12 - 9 * rising]))], log=True),
+        CurvePanel("Accuracy", "share", [PlotCurve("baseline", steps, rising), PlotCurve("ours", steps, rising**0.5)]),
+        CurvePanel(
+            "Norm", "‖J‖", [PlotCurve("ours", steps, np.stack([9 - 8 * rising, 12 - 9 * rising]) * 400)], log=True
+        ),
     ]
     with style("light"):
-        return curves_figure(panels, note="A smaller setting: 300 epochs instead of 10 000.")
+        return curves_figure(panels, note="A smaller setting: 10\u2009000 epochs instead of 48\u2009000.")

@@ -134,7 +134,7 @@ def test_norm_minimisation_trains_draws_and_reuses(
         assert ("run 2 of 2" in out) is not again
         assert "overlap of frequencies" in out
         assert len(out.strip().splitlines()[-3:]) == 3
-        assert out.strip().splitlines()[-1].startswith("gradient descent, end")
+        assert out.strip().splitlines()[-1].startswith("Gradient descent, end")
     for name in ("norm_minimisation_quick", "norm_minimisation_quick_circles"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -149,9 +149,9 @@ def test_norm_minimisation_trains_draws_and_reuses(
     assert "zero loss throughout" in texts(curves)
     _, circles = drawn["draw_circles"]
     assert [ax.get_title() for ax in circles.axes] == [
-        "both, start",
-        "simulated dynamics, end",
-        "gradient descent, end",
+        "Both, start",
+        "Simulated dynamics, end",
+        "Gradient descent, end",
     ]
     ends = [initial_first_layer(TINY_NETWORK)]
     ends += [run.load_checkpoint("latest").weights["first_layer"] for run in (simulation, descent)]

@@ -87,7 +87,7 @@ def test_figure_5_shows_the_runs(
     assert (folder / "figure5_quick.png").read_bytes().startswith(b"\x89PNG")
     figure = drawn[0]
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["training accuracy", "test accuracy", "robust accuracy, APGD", "centroid alignment"]
+    assert titles == ["Training accuracy", "Test accuracy", "Robust accuracy, APGD", "Centroid alignment"]
     note = " ".join(text.get_text() for text in figure.texts)
     assert "CIFAR-10 from some_cifar.npz" in note
     assert "QUICK, 30 samples" in note
@@ -141,9 +141,9 @@ def test_figure_6_shows_centroids_at_the_end(
     for name in ("mnist", "cifar10"):
         assert (folder / f"figure6_quick_{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (folder / f"figure6_quick_{name}.pdf").read_bytes().startswith(b"%PDF")
-    assert list(drawn) == ["quick setting: MNIST images", "quick setting: CIFAR-10 images"]
-    x, panels = drawn["quick setting: MNIST images"]
-    assert [panel.title for panel in panels] == ["weight decay", "with GrokAlign"]
+    assert list(drawn) == ["Quick setting: MNIST images", "Quick setting: CIFAR-10 images"]
+    x, panels = drawn["Quick setting: MNIST images"]
+    assert [panel.title for panel in panels] == ["Weight decay", "With GrokAlign"]
     np.testing.assert_allclose(x, mnist.x_train[:32].float().numpy())
     data = mnist.first(32, 7).to(torch.device("cpu"), torch.float32)
     for panel, run in zip(panels, ("weight-decay", "grokalign"), strict=True):
@@ -151,7 +151,7 @@ def test_figure_6_shows_centroids_at_the_end(
         model = load_model(opened, "final", data)
         np.testing.assert_array_equal(panel.centroids, sg.centroids(model, data.x_train).numpy())
         assert f"{sg.alignment(model, data.x_train).mean().item():.2f}".replace("-", "−") in panel.subtitle
-    assert drawn["quick setting: CIFAR-10 images"][0].shape == (32, 3, 32, 32)
+    assert drawn["Quick setting: CIFAR-10 images"][0].shape == (32, 3, 32, 32)
 
 
 def test_figure_6_without_grokalign_is_the_same_but_for_that():

@@ -1,5 +1,7 @@
 """Curves: the lines hold the numbers, several runs make mean and band, and what cannot be drawn is refused."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -27,7 +29,10 @@ def test_lines_hold_the_values():
         np.testing.assert_allclose(line.get_ydata(), y)
     assert (left.get_title(), left.get_ylabel(), left.get_xlabel()) == ("left", "share", "epoch")
     assert (left.get_yscale(), right.get_yscale()) == ("linear", "log")
-    assert left.get_xlim() == (0, 100)
+    # The last step lies within the axis, by more than half a line's width.
+    lower, upper = left.get_xlim()
+    assert (lower, left.transData.transform([upper, 0])[0]) == (0, pytest.approx(left.bbox.x1))
+    assert left.bbox.x1 - left.transData.transform([100, 0])[0] > 0.5 * left.lines[0].get_linewidth() / 72 * 150
     # One label, one look, in every panel; different labels differ in colour and in dashes.
     a, b = left.lines
     assert (to_hex(a.get_color()), to_hex(b.get_color())) == LIGHT.categories[:2]
@@ -64,6 +69,31 @@ def test_nothing_overlaps_and_nothing_is_cut():
         assert page.y0 <= box.y0 <= box.y1 <= page.y1
         for other in boxes[:index]:
             assert box.x1 <= other.x0 or other.x1 <= box.x0 or box.y1 <= other.y0 + 1 or other.y1 <= box.y0 + 1
+
+
+def test_wide_tick_labels_make_room_for_themselves():
+    values = np.array([1.0, 1.001, 1.002, 1.003])
+    panels = [CurvePanel("t", "a value", [Curve("a", STEPS, values)]) for _ in range(3)]
+    with style("light"):
+        narrow = curves_figure([CurvePanel("t", "a value", [Curve("a", STEPS, RISING)])] * 3)
+        wide = curves_figure(panels)
+        wide.canvas.draw()
+        boxes = [ax.get_tightbbox() for ax in wide.axes]
+    assert wide.get_figwidth() > narrow.get_figwidth()
+    assert boxes[0].x0 >= 0
+    assert boxes[-1].x1 <= wide.bbox.x1
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert {round(ax.bbox.width) for ax in wide.axes} == {round(ax.bbox.width) for ax in narrow.axes}
+
+
+def test_ticks_are_grouped_numbers():
+    panel = CurvePanel("t", "v", [Curve("a", 100 * STEPS, 2e4 * RISING)], log=True)
+    with style("light"):
+        figure = curves_figure([panel])
+        figure.canvas.draw()
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "10", "100", "1\u2009000", "10\u2009000"]
+    assert "5\u2009000" in [text.get_text() for text in ax.get_yticklabels()]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from viz.region_fill import RegionFill
 from viz.regions import plot_regions
 from viz.saving import save_figure
 from viz.scale_bar import ScaleBar
-from viz.text import grouped, rounded, text_width, wrapped
+from viz.text import grouped, percent, rounded, text_width, wrapped
 
 mpl.use("Agg")
 
@@ -350,12 +350,13 @@ def test_the_scale_bar_gives_way_to_marks() -> None:
 
 
 def test_subtitles_are_broken_at_spaces_by_their_width() -> None:
-    text = "epoch 1200 · test accuracy 91.5 % · alignment 0.58"
+    text = "epoch 1\u2009200 · test accuracy 91.5 % · alignment 0.58"
     lines = wrapped(text, 1.5, 7.0)
     assert " ".join(lines) == text
     assert len(lines) > 1
     assert all(text_width(line, 7.0) <= 1.5 for line in lines)
     assert wrapped("", 1.0, 7.0) == []
+    assert wrapped("of 40\u2009000 points 30 % there", 0.01, 7.0) == ["of", "40\u2009000", "points", "30 %", "there"]
     assert wrapped("indivisible", 0.1, 7.0) == ["indivisible"]
     assert text_width("wide", 14.0) == pytest.approx(2 * text_width("wide", 7.0), rel=0.02)
 
@@ -367,6 +368,11 @@ def test_distances_have_three_digits_and_no_exponent() -> None:
 
 def test_counts_are_grouped_by_thousands() -> None:
     assert [grouped(n) for n in (7, 1234, 1234567)] == ["7", "1\u2009234", "1\u2009234\u2009567"]
+
+
+def test_shares_are_written_in_per_cent() -> None:
+    assert [percent(share) for share in (1.0, 0.4512, 0.0)] == ["100.0\u2009%", "45.1\u2009%", "0.0\u2009%"]
+    assert percent(0.285, 0) == "28\u2009%"
 
 
 # images

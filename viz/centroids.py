@@ -30,10 +30,11 @@ _PANEL_WIDTH = 2.35
 _PANELS_A_ROW = 3
 _MARGIN = 0.1
 _GAP = 0.2
+_ROW_GAP = 0.1
 _HEADING = 0.4
 _BAR = 0.07
 _BAR_GAP = 0.06
-_BAR_ROOM = 0.32
+_BAR_ROOM = 0.2
 # Points.
 _SUBTITLE_SIZE = 7.0
 # Screen fonts are hinted to whole pixels: a line may turn out this much wider than its outline.
@@ -58,7 +59,7 @@ def centroid_grid(
     panels: Sequence[CentroidPanel],
     grid: tuple[int, int],
     *,
-    title: str = "images",
+    title: str = "Images",
     subtitle: str = "",
     scale: str = "panel",
 ) -> Figure:
@@ -86,15 +87,15 @@ def centroid_grid(
     n_rows = math.ceil((1 + len(panels)) / _PANELS_A_ROW)
     across = math.ceil((1 + len(panels)) / n_rows)
     bars = scale != "image" and pictures.ndim == 3
-    step = _HEADING + height + (_BAR_GAP + _BAR + _BAR_ROOM if bars else _GAP)
+    step = _HEADING + height + (_BAR_GAP + _BAR + _BAR_ROOM if bars else 0.0) + _ROW_GAP
     width = 2 * _MARGIN + across * _PANEL_WIDTH + (across - 1) * _GAP
-    figure = Figure(figsize=(width, _MARGIN + n_rows * step))
+    total = n_rows * step - _ROW_GAP + _MARGIN
+    figure = Figure(figsize=(width, total))
 
     def axes(place: int, below: float, tall: float) -> Axes:
         """Axes of a panel, `below` inches under the panel's top."""
         row, column = divmod(place, across)
-        left, bottom = _MARGIN + column * (_PANEL_WIDTH + _GAP), n_rows * step - row * step - below - tall
-        total = _MARGIN + n_rows * step
+        left, bottom = _MARGIN + column * (_PANEL_WIDTH + _GAP), total - row * step - below - tall
         return figure.add_axes((left / width, bottom / total, _PANEL_WIDTH / width, tall / total))
 
     _show(

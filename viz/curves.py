@@ -8,16 +8,18 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from viz.errors import DrawingError
-from viz.text import wrapped
+from viz.text import rounded, wrapped
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.5, 2.0
-_LEFT, _GAP, _RIGHT = 0.55, 0.6, 0.12
+_GAP, _EDGE = 0.14, 0.12
 _BOTTOM, _TITLE, _LEGEND, _NOTE_LINE = 0.42, 0.28, 0.26, 0.15
 # On a screen, hinted letters run up to a twentieth wider than their outlines.
 _HINTING = 0.94
+# The axis goes on behind the last step, so that half a line's width is not cut off there.
+_BEHIND = 1.08
 _LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 
 
@@ -38,6 +40,8 @@ class CurvePanel:
     value_label: str
     curves: Sequence[Curve]
     log: bool = False
+    along: str = ""
+    """What a linear horizontal axis shows; without it, the figure's steps on a logarithmic one."""
 
 
 def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note: str = "") -> Figure:
@@ -52,18 +56,20 @@ def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note:
     for panel in panels:
         _check(panel)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
-    width = _LEFT + len(panels) * _PANEL_WIDTH + (len(panels) - 1) * _GAP + _RIGHT
-    lines = wrapped(note, _HINTING * (width - 2 * _RIGHT), _note_size())
-    base = _BOTTOM + _NOTE_LINE * len(lines) + (0.06 if lines else 0.0)
-    height = base + _PANEL_HEIGHT + _TITLE + _LEGEND
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(_PANEL_WIDTH, _PANEL_HEIGHT))
     handles = {}
-    for index, panel in enumerate(panels):
-        left = _LEFT + index * (_PANEL_WIDTH + _GAP)
-        ax = figure.add_axes((left / width, base / height, _PANEL_WIDTH / width, _PANEL_HEIGHT / height))
+    for panel in panels:
+        ax = figure.add_axes((0, 0, 1, 1))
         for curve in panel.curves:
             handles[curve.label] = _draw(ax, curve, labels.index(curve.label))
         _dress(ax, panel, step_label)
+    lefts, width = _lay_out(figure)
+    lines = wrapped(note, _HINTING * (width - 2 * _EDGE), _note_size())
+    base = _BOTTOM + _NOTE_LINE * len(lines) + (0.06 if lines else 0.0)
+    height = base + _PANEL_HEIGHT + _TITLE + _LEGEND
+    figure.set_size_inches(width, height)
+    for ax, left in zip(figure.axes, lefts, strict=True):
+        ax.set_position((left / width, base / height, _PANEL_WIDTH / width, _PANEL_HEIGHT / height))
     figure.legend(
         [handles[label] for label in labels],
         labels,
@@ -75,8 +81,20 @@ def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note:
     )
     for index, line in enumerate(lines):
         y = (0.06 + _NOTE_LINE * (len(lines) - 1 - index)) / height
-        figure.text(_RIGHT / width, y, line, size=_note_size(), color=mpl.rcParams["xtick.color"])
+        figure.text(_EDGE / width, y, line, size=_note_size(), color=mpl.rcParams["xtick.color"])
     return figure
+
+
+def _lay_out(figure: Figure) -> tuple[list[float], float]:
+    """Left ends of the panels and the width of the figure, in inches, that their ticks and labels have room."""
+    lefts, taken = [], _EDGE
+    for ax in figure.axes:
+        tight = ax.get_tightbbox()
+        assert tight is not None
+        extent = tight.transformed(figure.dpi_scale_trans.inverted())
+        lefts.append(taken - extent.x0)
+        taken = lefts[-1] + extent.x1 + _GAP
+    return lefts, taken - _GAP + _EDGE
 
 
 def _note_size() -> float:
@@ -94,20 +112,26 @@ def _draw(ax: Axes, curve: Curve, index: int):  # type: ignore[no-untyped-def]
 
 
 def _dress(ax: Axes, panel: CurvePanel, step_label: str) -> None:
-    # Step 0 belongs to the curve: linear up to the first step, logarithmic from there.
-    ax.set_xscale("symlog", linthresh=1, linscale=0.4)
     steps = np.concatenate([curve.steps for curve in panel.curves])
-    ax.set_xlim(0, max(1.0, float(steps.max())))
-    ax.xaxis.set_minor_locator(NullLocator())
+    if not panel.along:
+        # Step 0 belongs to the curve: linear up to the first step, logarithmic from there.
+        ax.set_xscale("symlog", linthresh=1, linscale=0.4)
+        ax.set_xlim(0, _BEHIND * max(1.0, float(steps.max())))
+        ax.xaxis.set_major_formatter(FuncFormatter(_written))
+        ax.xaxis.set_minor_locator(NullLocator())
     if panel.log:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        ax.yaxis.set_major_formatter(FuncFormatter(_written))
         ax.yaxis.set_minor_locator(NullLocator())
     ax.set_title(panel.title)
-    ax.set_xlabel(step_label)
+    ax.set_xlabel(panel.along or step_label)
     ax.set_ylabel(panel.value_label)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _written(value: float, _: object) -> str:
+    return rounded(value)
 
 
 def _check(panel: CurvePanel) -> None:

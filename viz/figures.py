@@ -268,6 +268,5 @@ def _legend_entries(n_points: int, *, centroids: bool, arrows: Sequence[str]) ->
     entries.append(LegendEntry((bar,), "distance in input space"))
     if arrows:
         shown = [mark(arrowhead(np.array([1.0, 0.0])), color, ARROW_SIZE) for color in arrows]
-        nothing = [Line2D([], [], linestyle="none")] * (3 - len(shown))  # so that arrows stand next to their text
-        entries.append(LegendEntry((*nothing, *shown), "beyond the view by this distance"))
+        entries.append(LegendEntry(tuple(shown), "beyond the view by this distance", length=float(len(shown))))
     return entries

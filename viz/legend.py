@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.legend import Legend
@@ -12,7 +13,6 @@ from viz.text import text_width
 
 _SIZE = 7.0
 # In units of the font size: the marks before a text, and the space between two entries.
-_HANDLE = 3.0
 _HANDLE_PAD = 0.6
 _SPACING = 1.8
 # Screen fonts are hinted to whole pixels: a line may turn out this much wider than its outline.
@@ -25,6 +25,13 @@ class LegendEntry:
 
     marks: tuple[Artist, ...]
     text: str
+    length: float = 3.0
+    """Room for the marks, in units of the font size."""
+
+    @property
+    def width(self) -> float:
+        """Inches that the entry takes, with the space to the next."""
+        return _HINTING * text_width(self.text, _SIZE) + (self.length + _HANDLE_PAD + _SPACING) * _SIZE / 72.0
 
 
 def legend_rows(entries: Sequence[LegendEntry], width: float) -> list[list[LegendEntry]]:
@@ -32,34 +39,37 @@ def legend_rows(entries: Sequence[LegendEntry], width: float) -> list[list[Legen
     rows: list[list[LegendEntry]] = []
     filled = 0.0
     for entry in entries:
-        own = _HINTING * text_width(entry.text, _SIZE) + (_HANDLE + _HANDLE_PAD + _SPACING) * _SIZE / 72.0
-        if rows and filled + own <= width:
+        if rows and filled + entry.width <= width:
             rows[-1].append(entry)
-            filled += own
+            filled += entry.width
         else:
             rows.append([entry])
-            filled = own
+            filled = entry.width
     return rows
 
 
 def draw_legend(ax: Axes, rows: Sequence[Sequence[LegendEntry]]) -> None:
     """Fill an Axes with the rows of a legend, from the top."""
     ax.axis("off")
+    across = ax.get_window_extent().width / ax.figure.dpi
     for index, row in enumerate(rows):
-        legend = Legend(
-            ax,
-            [entry.marks for entry in row],
-            [entry.text for entry in row],
-            handler_map={tuple: HandlerTuple(ndivide=None, pad=0.9)},
-            loc="center",
-            bbox_to_anchor=(0.5, 1 - (index + 0.5) / len(rows)),
-            ncols=len(row),
-            fontsize=_SIZE,
-            frameon=False,
-            handlelength=_HANDLE,
-            handletextpad=_HANDLE_PAD,
-            columnspacing=_SPACING,
-            borderpad=0.0,
-            borderaxespad=0.0,
-        )
-        ax.add_artist(legend)
+        widths = np.array([entry.width for entry in row])
+        gap = _SPACING * _SIZE / 72.0
+        lefts = 0.5 * (across - widths.sum() + gap) + np.cumsum(widths) - widths
+        # A legend of its own for each entry: within one, all marks would take the same room.
+        for entry, left in zip(row, lefts.tolist(), strict=True):
+            legend = Legend(
+                ax,
+                [entry.marks],
+                [entry.text],
+                handler_map={tuple: HandlerTuple(ndivide=None, pad=0.9)},
+                loc="center left",
+                bbox_to_anchor=(left / across, 1 - (index + 0.5) / len(rows)),
+                fontsize=_SIZE,
+                frameon=False,
+                handlelength=entry.length,
+                handletextpad=_HANDLE_PAD,
+                borderpad=0.0,
+                borderaxespad=0.0,
+            )
+            ax.add_artist(legend)

@@ -32,7 +32,7 @@ from viz.migration import Migration
 from viz.pattern_colors import pattern_colors
 from viz.regions import plot_regions
 from viz.scale_bar import ScaleBar
-from viz.text import grouped
+from viz.text import grouped, percent
 from viz.trails import Trail
 
 # Inches; the frame has the proportions 4:3.
@@ -150,7 +150,7 @@ class _Page:
             raise DrawingError(f"frame {index} needs {len(self.windows)} windows and counts, not {len(shown.windows)}")
         epoch = int(self.migration.epochs[index])
         self.picture.set_data(shown.regions)
-        self.title.set_text(f"epoch {grouped(epoch)}")
+        self.title.set_text(f"Epoch {grouped(epoch)}")
         self.about.set_text(f"{grouped(int(self.migration.n_regions[index]))} regions")
         for (image, text), picture, n_regions in zip(self.windows, shown.windows, shown.window_counts, strict=True):
             image.set_data(picture)
@@ -161,7 +161,7 @@ class _Page:
         for curve, dot, text in self.readings:
             value = curve.at(epoch)
             dot.set_data([epoch], [value])
-            written = f"{value:.1%}" if curve.percent else f"{value:.2f}".replace("-", "−")
+            written = percent(value) if curve.percent else f"{value:.2f}".replace("-", "−")
             text.set_text(f"{curve.label}  {written}")
         self.canvas.restore_region(self.background)
         renderer = self.canvas.get_renderer()
@@ -230,7 +230,7 @@ class _Page:
     def _draw_compass(self) -> list[Trail]:
         size = _COMPASS if self.migration.window is None else _COMPASS_BESIDE_WINDOWS
         ax = self._axes(_RIGHT + 0.5 * (_RIGHT_WIDTH - size), _BASE - 0.08, size, size)
-        ax.set_title("centroids as seen from the origin, log distance", size=6.5, weight="normal", pad=2)
+        ax.set_title("Centroids as seen from the origin, log distance", size=6.5, weight="normal", pad=2)
         return draw_compass(
             ax, self.migration.centroids - self.migration.origin, self.migration.points - self.migration.origin
         )

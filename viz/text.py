@@ -1,13 +1,18 @@
 """Writing that fits: lines broken by their measured width, and numbers in words a reader takes in."""
 
+import re
+
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 
 def wrapped(text: str, width: float, size: float) -> list[str]:
-    """Break a text at spaces into lines of at most `width` inches at this font size; a longer word stays whole."""
+    """Break a text at spaces into lines of at most `width` inches at this font size; a longer word stays whole.
+
+    So do a number with thin spaces and a number with its per cent sign.
+    """
     lines: list[str] = []
-    for word in text.split():
+    for word in re.split(r"[ \n]+(?!%)", text.strip()) if text.strip() else []:
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(longer, size) <= width:
             lines[-1] = longer
@@ -29,3 +34,8 @@ def rounded(value: float) -> str:
 def grouped(count: int) -> str:
     """A count with thin spaces between groups of three digits."""
     return f"{count:,}".replace(",", "\u2009")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in per cent, with a thin space before the sign."""
+    return f"{100 * share:.{digits}f}\u2009%"

@@ -23,6 +23,7 @@ from experiments.table import text_table
 from viz.figures import RegionPanel, figure1
 from viz.saving import save_figure
 from viz.style import style
+from viz.text import grouped, percent
 
 POINTS = (0, 1, 2)
 """Training points that the slice goes through: a 5, a 0 and a 4."""
@@ -86,14 +87,14 @@ def draw(found: list[Moment], data: LabelledImages, path_stem: Path, points: Seq
 
 def _title(metrics: dict[str, Any]) -> str:
     if MEMORISED in metrics["events"]:
-        return "memorised"
-    return "generalised and aligned" if metrics["centroid_alignment_mean"] >= _ALIGNED else "at the end of training"
+        return "Memorised"
+    return "Generalised and aligned" if metrics["centroid_alignment_mean"] >= _ALIGNED else "At the end of training"
 
 
 def _subtitle(metrics: dict[str, Any]) -> str:
     return (
-        f"epoch {metrics['epoch']} · test accuracy {metrics['test_accuracy']:.1%} · "
-        f"alignment {metrics['centroid_alignment_mean']:.2f}"
+        f"epoch {grouped(metrics['epoch'])} · test accuracy {percent(metrics['test_accuracy'])} · "
+        f"alignment {metrics['centroid_alignment_mean']:.2f}".replace("-", "−")
     )
 
 

@@ -17,7 +17,9 @@ from experiments.runs import table1
 from experiments.runs.table1 import BASELINE, COEFFICIENTS
 from experiments.settings import ModelSettings, RunSettings
 from viz.curves import CurvePanel, curves_figure
+from viz.text import grouped
 
+_TITLES = {"cross-entropy": "Cross-entropy", "squared-error": "Squared error"}
 METHODS = {BASELINE: "weight decay", "grokalign": "weight decay and GrokAlign"}
 
 
@@ -32,7 +34,7 @@ class Setting:
 
 
 PAPER = Setting("initial weights × 8", 8.0, 10_000, 12)
-QUICK = Setting("QUICK, not the paper's setting: initial weights × 3, 1500 epochs", 3.0, 1500, 6)
+QUICK = Setting(f"QUICK, not the paper's setting: initial weights × 3, {grouped(1500)} epochs", 3.0, 1500, 6)
 
 
 def settings(setting: Setting, seed: int) -> dict[str, RunSettings]:
@@ -53,7 +55,7 @@ def draw(runs: Mapping[str, Sequence[RunFolder]], setting: Setting) -> Figure:
     """Draw the figure from finished runs of all seeds, by the names that `settings` gives them."""
     panels = [
         CurvePanel(
-            loss.replace("-", " "),
+            _TITLES[loss],
             "PC1 of the Jacobian",
             [metric_curve(label, runs[f"{loss}/{method}"], "pc1_mean") for method, label in METHODS.items()],
         )
@@ -61,7 +63,7 @@ def draw(runs: Mapping[str, Sequence[RunFolder]], setting: Setting) -> Figure:
     ]
     n_seeds = len(next(iter(runs.values())))
     note = (
-        f"MNIST, 1024 samples, {setting.description}; mean over the training points; "
+        f"MNIST, {grouped(1024)} samples, {setting.description}; mean over the training points; "
         f"λ: 0.001 (cross-entropy), 0.0001 (squared error); seeds: {n_seeds}"
     )
     return curves_figure(panels, note=note)

@@ -19,6 +19,7 @@ from experiments.run_curves import metric_curve
 from experiments.run_folder import RecordFolder
 from experiments.theorem9 import feature_learning_interval
 from viz.curves import Curve, CurvePanel, curves_figure
+from viz.text import rounded
 
 RUN = "zeros_against_ones"
 _FIRST, _MEAN, _PREDICTED, _MEASURED = "first point", "mean over points", "Theorem 9", "measured"
@@ -88,6 +89,6 @@ def _note(setting: Setting, digits: BinaryDigits, n_seeds: int, start: float, en
     return (
         f"MNIST, {len(digits.y_train) - n_ones} zeros against {n_ones} ones, {setting.description}; binary "
         f"cross-entropy, full batch, learning rate {setting.base.learning_rate:g}; ±: + for ones, − for zeros; x′ runs "
-        f"over all training points, x over the first or all; shaded: feature learning, steps {start:g} to {end:g}, "
-        f"where Theorem 9's rate is at least half its peak; seeds: {n_seeds}"
+        f"over all training points, x over the first or all; shaded: feature learning, steps {rounded(start)} to "
+        f"{rounded(end)}, where Theorem 9's rate is at least half its peak; seeds: {n_seeds}"
     )

@@ -18,6 +18,7 @@ from experiments.run_folder import RecordFolder
 from experiments.xor_training import AMPLITUDES, XorSettings, affordable_xor_logs, amplitude_metric
 from viz.curves import CurvePanel, curves_figure
 from viz.ordered_colors import ordered_colors
+from viz.text import grouped
 
 COEFFICIENTS = {"baseline": 0.0, "grokalign": 1.0}
 """GrokAlign's λ by the name of the run's folder."""
@@ -33,9 +34,9 @@ class Setting:
     base: XorSettings
 
 
-PAPER = Setting("400 points in 40 000 dimensions, width 2048", XorSettings())
+PAPER = Setting(f"400 points in {grouped(40_000)} dimensions, width {grouped(2048)}", XorSettings())
 QUICK = Setting(
-    "QUICK, not the paper's setting: 200 points in 10 000 dimensions, width 512, 600 steps",
+    f"QUICK, not the paper's setting: 200 points in {grouped(10_000)} dimensions, width 512, 600 steps",
     XorSettings(n_points=200, n_features=10_000, noise=0.1, width=512, steps=600),
 )
 

@@ -22,13 +22,14 @@ from experiments.run_folder import RunFolder
 from experiments.schedule import sparse_epochs
 from experiments.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
 from viz.curves import Curve, CurvePanel, curves_figure
+from viz.text import grouped
 
 METHODS: dict[str, tuple[str, ...]] = {"weight-decay": (), "grokalign": ("grokalign",)}
 _LABELS = {"weight-decay": "weight decay", "grokalign": "weight decay and GrokAlign"}
 _METRICS = (
-    ("train_accuracy", "training accuracy", "share of samples"),
-    ("test_accuracy", "test accuracy", "share of samples"),
-    ("centroid_alignment_mean", "centroid alignment", "cosine"),
+    ("train_accuracy", "Training accuracy", "share of samples"),
+    ("test_accuracy", "Test accuracy", "share of samples"),
+    ("centroid_alignment_mean", "Centroid alignment", "cosine"),
 )
 
 
@@ -54,13 +55,13 @@ class Setting:
         """The same setting with another number of epochs, which the figure and its name state; None changes nothing."""
         if epochs is None or epochs == self.epochs:
             return self
-        described = f"{self.description}; here {epochs} epochs"
+        described = f"{self.description}; here {grouped(epochs)} epochs"
         return replace(self, name=f"{self.name}_{epochs}_epochs", description=described, epochs=epochs)
 
 
 PAPER = Setting(
     "figure5",
-    "1024 samples, filters 32, 64, 128, 36 000 epochs, λ = 0.001",
+    f"{grouped(1024)} samples, filters 32, 64, 128, {grouped(36_000)} epochs, λ = 0.001",
     (32, 64, 128, 128),
     1e-3,
     36_000,
@@ -119,10 +120,10 @@ def draw(runs: Mapping[str, Sequence[RunFolder]], setting: Setting, data: Labell
     for name in METHODS:
         values = [[entry["attacked_accuracy"] for entry in measured(run, data, epochs, exposure)] for run in runs[name]]
         curves.append(Curve(_LABELS[name], np.array(epochs, dtype=float), np.array(values)))
-    panels.insert(2, CurvePanel("robust accuracy, APGD", "share of samples", curves))
+    panels.insert(2, CurvePanel("Robust accuracy, APGD", "share of samples", curves))
     n_seeds = len(next(iter(runs.values())))
     note = (
         f"{source}, squared error, {setting.description}; weight decay 0.001; {exposure.description}, on "
-        f"{setting.attacked_samples} test images; seeds: {n_seeds}"
+        f"{grouped(setting.attacked_samples)} test images; seeds: {n_seeds}"
     )
     return curves_figure(panels, note=note)

@@ -21,10 +21,11 @@ from experiments.runs import figure5
 from experiments.runs.figure1 import demo_settings
 from experiments.settings import RunSettings
 from viz.centroids import CentroidPanel, centroid_grid
+from viz.text import percent
 
 GRID = (4, 8)
 """Rows and columns: the first 32 training images."""
-_TITLES = {"weight-decay": "weight decay", "grokalign": "with GrokAlign"}
+_TITLES = {"weight-decay": "Weight decay", "grokalign": "With GrokAlign"}
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,8 @@ def draw(runs: Mapping[str, RunFolder], data: LabelledImages, title: str) -> Fig
     for name in figure5.METHODS:
         model = load_model(runs[name], FINAL, data)
         last = runs[name].metrics()[-1]
-        about = f"test accuracy {last['test_accuracy']:.0%} · alignment {_mean_alignment(model, x):.2f}".replace(
-            "-", "−"
-        )
+        alignment = f"{_mean_alignment(model, x):.2f}".replace("-", "−")
+        about = f"test accuracy {percent(last['test_accuracy'], 0)} · alignment {alignment}"
         panels.append(CentroidPanel(sg.centroids(model, x).cpu().numpy(), _TITLES[name], about))
     return centroid_grid(x.cpu().numpy(), panels, GRID, title=title, scale="image")
 

@@ -16,19 +16,20 @@ from experiments.runs import table1
 from experiments.runs.figure2 import Setting
 from experiments.settings import ModelSettings, RunSettings
 from viz.curves import CurvePanel, curves_figure
+from viz.text import grouped
 
 LEVEL = 5.0
 """Level of the mean Jacobian norm in the paper."""
 _LABELS = {"minimised": "norm minimised", "constrained": f"norm held at {LEVEL:g}"}
 _METRICS = (
-    ("test_accuracy", "test accuracy", "share of samples", False),
+    ("test_accuracy", "Test accuracy", "share of samples", False),
     ("jacobian_norm_mean", "Jacobian norm", "Frobenius norm", True),
     ("pc1_mean", "PC1 of the Jacobian", "σ₁² / Σσᵢ²", False),
 )
 
 PAPER = Setting("initial weights × 8", 8.0, 10_000, 12)
 # Until the norm has fallen to the level, both variants do the same.
-QUICK = Setting("QUICK, not the paper's setting: initial weights × 3, 1500 epochs", 3.0, 1500, 6)
+QUICK = Setting(f"QUICK, not the paper's setting: initial weights × 3, {grouped(1500)} epochs", 3.0, 1500, 6)
 
 
 def settings(setting: Setting, seed: int) -> dict[str, RunSettings]:
@@ -58,7 +59,7 @@ def draw(runs: Mapping[str, Sequence[RunFolder]], setting: Setting) -> Figure:
     ]
     n_seeds = len(next(iter(runs.values())))
     note = (
-        f"MNIST, 1024 samples, cross-entropy, {setting.description}; mean over the training points; "
+        f"MNIST, {grouped(1024)} samples, cross-entropy, {setting.description}; mean over the training points; "
         f"λ: 0.001; seeds: {n_seeds}"
     )
     return curves_figure(panels, note=note)

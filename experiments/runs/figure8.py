@@ -18,6 +18,7 @@ from experiments.transformer import TransformerSettings
 from experiments.transformer_training import AdditionSettings
 from viz.companions import add_companions, add_range
 from viz.curves import Curve, CurvePanel, curves_figure
+from viz.text import grouped
 
 COEFFICIENT = 1e-3
 """λ of GrokAlign in Figures 8 and 9."""
@@ -38,14 +39,14 @@ class Setting:
         """
         if steps is None or steps == self.base.steps:
             return self
-        described = f"{self.description}; here {steps} steps"
+        described = f"{self.description}; here {grouped(steps)} steps"
         return replace(self, description=described, base=replace(self.base, steps=steps))
 
 
-PAPER = Setting("p = 113, 30 % of the pairs for training, 48 000 steps")
+PAPER = Setting(f"p = 113, 30 % of the pairs for training, {grouped(48_000)} steps")
 QUICK = Setting(
     "QUICK, not the paper's setting: p = 47, 50 % of the pairs for training, half as wide, learning rate 0.003, "
-    "4800 steps",
+    f"{grouped(4800)} steps",
     AdditionSettings(
         TransformerSettings(modulus=47, d_model=64, d_mlp=256, d_head=16),
         train_fraction=0.5,

@@ -77,7 +77,7 @@ def draw_circles(runs: Mapping[str, Sequence[RecordFolder]], setting: Setting) -
         frequency = dominant_frequency(table)
         points = circle_projection(table, frequency).numpy()
         share = float(np.square(points).sum() / table.square().sum())
-        panels.append(CirclePanel(title, points, frequency, share))
+        panels.append(CirclePanel(title.capitalize(), points, frequency, share))
     return circles_figure(panels, note=f"Rows of W₁ in the plane of their strongest frequency; {setting.description}")
 
 
