@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from experiments.options import DataDir, Device, Download, Run, Threads, set_thr
 from experiments.run_path import check_run_path
 
 if TYPE_CHECKING:
+    from experiments.robustness import RobustnessSettings
     from experiments.run_folder import RunFolder
 
 
@@ -30,7 +31,8 @@ def robustness(
         str, typer.Option(metavar="apgd-ce|standard", help="APGD on cross-entropy, or AutoAttack's standard ensemble.")
     ] = "apgd-ce",
     epsilon: Annotated[
-        str, typer.Option(metavar="NUMBER|a/b", help="Greatest change of a value by the attack.")
+        str,
+        typer.Option(metavar="NUMBER|a/b[,...]", help="Greatest change of a value by the attack; several with commas."),
     ] = "4/255",
     space: Annotated[
         str,
@@ -39,11 +41,21 @@ def robustness(
             help="What is attacked: pixels on [0, 1], or as the paper's code has it, the normalised inputs.",
         ),
     ] = "pixels",
-    noise: Annotated[float, typer.Option(min=0, help="Deviation of Gaussian noise on pixels on [0, 1].")] = 0.3,
+    noise: Annotated[
+        str,
+        typer.Option(metavar="NUMBER[,...]", help="Deviation of Gaussian noise on pixels on [0, 1]; several likewise."),
+    ] = "0.3",
     samples: Annotated[
         int | None, typer.Option(min=1, help="Attack the first so many test samples.", show_default="all of the run")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the attack.")] = 0,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw accuracy against noise and against ε, a curve for each checkpoint: .png, .pdf or .svg.",
+            show_default="none",
+        ),
+    ] = None,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     device: Device = "auto",
@@ -55,6 +67,11 @@ def robustness(
     again, and Ctrl-C loses at most one checkpoint. Needs the extra `attacks`.
     """
     check_run_path(run)
+    noises, epsilons = _numbers(noise, "--noise", "0.3"), _numbers(epsilon, "--epsilon", "0.0157")
+    if min(noises) < 0:
+        raise typer.BadParameter(f"--noise takes no negative deviation, got {noise}")
+    if picture is not None and picture.suffix not in (".png", ".pdf", ".svg"):
+        raise typer.BadParameter(f"--picture must end in .png, .pdf or .svg, got {picture}")
     set_threads(threads)
     import torch
 
@@ -65,16 +82,41 @@ def robustness(
     from experiments.table import text_table
 
     folder = RunFolder.open(run)
-    chosen = RobustnessSettings(attack, _number(epsilon), space, noise, samples or folder.settings.data.n_test, seed)
+    n_samples = samples or folder.settings.data.n_test
+    # Each noise with the first ε and each further ε with the first noise: neither depends on the other.
+    pairs = [(epsilons[0], deviation) for deviation in noises] + [(radius, noises[0]) for radius in epsilons[1:]]
+    chosen = [RobustnessSettings(attack, radius, space, deviation, n_samples, seed) for radius, deviation in pairs]
     dtype = getattr(torch, folder.settings.training.dtype)
     images = load_data(folder.settings.data, data_dir, download).to(choose_device(device), dtype)
+    which = _which(folder, checkpoint)
+    found = [measured(folder, images, which, one) for one in chosen]
+    noisy, attacked = range(len(noises)), [0, *range(len(noises), len(pairs))]
     rows = [
-        [str(entry["epoch"]), *(f"{entry[name]:.1%}" for name in ("accuracy", "noisy_accuracy", "attacked_accuracy"))]
-        for entry in measured(folder, images, _which(folder, checkpoint), chosen)
+        [
+            str(found[0][place]["epoch"]),
+            f"{found[0][place]['accuracy']:.1%}",
+            *(f"{found[index][place]['noisy_accuracy']:.1%}" for index in noisy),
+            *(f"{found[index][place]['attacked_accuracy']:.1%}" for index in attacked),
+        ]
+        for place in range(len(which))
     ]
-    print(f"{chosen.n_samples} test samples, {chosen.description}")
-    print(text_table(["epoch", "accuracy", f"under noise of {noise:g}", f"under {attack}"], rows))
+    print(f"{n_samples} test samples, {chosen[0].description if len(epsilons) == 1 else chosen[0].method}")
+    under_attack = [f"under {attack}" + (f" {255 * radius:g}/255" if len(epsilons) > 1 else "") for radius in epsilons]
+    print(text_table(["epoch", "accuracy", *(f"under noise of {value:g}" for value in noises), *under_attack], rows))
     print(f"results: {folder.path / 'robustness.jsonl'}")
+    if picture is not None:
+        print(f"picture: {_draw(folder, [entry for entries in found for entry in entries], chosen[0], picture)}")
+
+
+def _draw(folder: RunFolder, entries: Sequence[dict[str, Any]], settings: RobustnessSettings, picture: Path) -> Path:
+    from experiments.robustness_figure import robustness_figure
+    from viz.saving import save_figure
+    from viz.style import style
+
+    with style("light"):
+        figure = robustness_figure(folder, entries, settings)
+        (path,) = save_figure(figure, picture.with_suffix(""), [picture.suffix.removeprefix(".")])
+    return path
 
 
 def _which(folder: RunFolder, names: str | None) -> Sequence[int | str]:
@@ -86,10 +128,11 @@ def _which(folder: RunFolder, names: str | None) -> Sequence[int | str]:
     return ["memorised", "final"] if {"memorised", "final"} <= events else ["latest"]
 
 
-def _number(text: str) -> float:
+def _numbers(text: str, option: str, example: str) -> list[float]:
     try:
-        return float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError):
+        return list(dict.fromkeys(float(Fraction(part.strip())) for part in text.split(",")))
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise typer.BadParameter(
-            f"--epsilon takes a number such as 0.0157, or a fraction such as 4/255; got {text!r}"
+            f"{option} takes a number such as {example}, or a fraction such as 4/255, or several with commas between; "
+            f"got {text!r}"
         ) from None

@@ -5,12 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_runs import small_run
 from torch import nn
 
 import experiments.robustness as robustness_module
+import experiments.robustness_figure as robustness_figure
 from experiments.attacks import EPSILON, OnPixels, attacked_accuracy
 from experiments.data import LabelledImages
 from experiments.errors import SettingsError
@@ -205,6 +207,9 @@ def test_the_command_measures_and_remembers(
     [
         (["--epsilon", "four"], 2, "--epsilon takes a number such as 0.0157"),
         (["--epsilon", "1/0"], 2, "--epsilon takes a number such as 0.0157"),
+        (["--noise", "much"], 2, "--noise takes a number such as 0.3"),
+        (["--noise", "0.1,-1"], 2, "--noise takes no negative deviation, got 0.1,-1"),
+        (["--picture", "r.jpg"], 2, "--picture must end in .png, .pdf or .svg, got r.jpg"),
         (["--attack", "fgsm"], 2, "splinegeo: attack must be one of apgd-ce, standard"),
         (["--space", "log"], 2, "splinegeo: space must be one of"),
         (["--samples", "49"], 1, "49 test samples asked, embedded MNIST has 48"),
@@ -215,6 +220,38 @@ def test_refusals_are_one_line(splinegeo, run: RunFolder, arguments: list[str], 
     found, _, err = splinegeo(run.path, *arguments)
     assert found == code
     assert message in err
+
+
+def test_amplitudes_are_swept_and_drawn(
+    splinegeo, run: RunFolder, mnist: LabelledImages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    drawn = []
+    real = robustness_figure.robustness_figure
+    monkeypatch.setattr(robustness_figure, "robustness_figure", lambda *given: drawn.append(real(*given)) or drawn[-1])
+    picture = tmp_path / "robustness.png"
+    options = ("--checkpoint", "0,final", "--samples", 16, "--noise", "0.1,0.4", "--epsilon", "2/255,8/255")
+    code, out, err = splinegeo(run.path, *options, "--picture", picture)
+    assert (code, picture.read_bytes()[:4]) == (0, b"\x89PNG"), err
+    data = mnist.first(256, 16).to(CPU, torch.float32)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 24, bias=False), nn.ReLU(), nn.Linear(24, 10, bias=False))
+    model.load_state_dict(run.load_checkpoint("final").weights)
+    clean = accuracy_and_loss(model, data.x_test, data.y_test, squared_error)[0]
+    noisy = [robust_accuracy(model, data, squared_error, deviation) for deviation in (0.1, 0.4)]
+    attacked = [attacked_accuracy(model, data, epsilon=radius / 255) for radius in (2, 8)]
+    last = out.splitlines()[4].split()
+    assert last == ["12", *(f"{value:.1%}" for value in (clean, *noisy, *attacked))]
+    (figure,) = drawn
+    for ax, positions, values in zip(figure.axes, ([0, 0.1, 0.4], [0, 2, 8]), (noisy, attacked), strict=True):
+        line = ax.lines[1]
+        np.testing.assert_allclose(line.get_xdata(), positions)
+        np.testing.assert_allclose(line.get_ydata(), [clean, *values])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["epoch 0", "epoch 12 (final)"]
+
+    # Nothing is measured twice, in whatever combination it is asked for.
+    for name in ("attacked_accuracy", "robust_accuracy", "accuracy_and_loss"):
+        monkeypatch.setattr(robustness_module, name, lambda *_, **__: pytest.fail("measured again"))
+    (entry,) = measured(run, data, [12], RobustnessSettings(epsilon=8 / 255, noise=0.4, n_samples=16))
+    assert (entry["accuracy"], entry["noisy_accuracy"], entry["attacked_accuracy"]) == (clean, noisy[1], attacked[1])
 
 
 def test_a_damaged_file_is_named(splinegeo, run: RunFolder, tmp_path: Path):
