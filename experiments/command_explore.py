@@ -52,17 +52,25 @@ def explore(
     check_run_or_file(path)
     from viz.coloring import COLORINGS
     from viz.errors import DrawingError
-    from viz.napari_window import open_explorer, picture, work
+    from viz.explorer_session import Session
+    from viz.napari_window import open_explorer, picture, while_napari_loads, work
 
     if values is None and color not in COLORINGS:
         raise typer.BadParameter(f"--color must be one of {', '.join(COLORINGS)}, got {color!r}")
     place = None if select is None else _place(select)
     if values is not None and path.is_dir():
         raise DrawingError("--values belongs to the regions of one partition: give a partition file, not a run")
-    source, index = _open(path, checkpoint, points, half_width, seed, cache, data_dir, download)
-    custom = {} if values is None else {values.stem: _read_values(values)}
-    explorer = open_explorer(source, custom, f"splinegeo: {path}")
-    explorer.begin(index, values.stem if values is not None else color, place)
+    name = color if values is None else values.stem
+
+    def begun() -> Session:
+        source, index = _open(path, checkpoint, points, half_width, seed, cache, data_dir, download)
+        session = Session(source, coloring=name, custom={} if values is None else {name: _read_values(values)})
+        session.go_to(index)
+        return session
+
+    session = while_napari_loads(begun)
+    explorer = open_explorer(session.source, session.custom, f"splinegeo: {path}", session)
+    explorer.begin(session.index, name, place)
     if screenshot is None:
         work(explorer)
         return

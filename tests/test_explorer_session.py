@@ -167,6 +167,18 @@ def test_a_session_shows_the_last_moment_and_prefetches_its_neighbours(source: S
     session.close()
 
 
+def test_a_session_begins_before_anybody_listens(source: SmallSource):
+    session = Session(source)
+    session.go_to(0)
+    wait_until(lambda: session.frame is not None)
+    told = threading.Event()
+    session.listen(told.set, lambda: None)
+    assert not told.is_set()
+    session.color_by("stage")
+    assert told.wait(30)
+    session.close()
+
+
 def test_recolouring_keeps_the_frame(source: SmallSource):
     session = Session(source, lambda: None)
     session.go_to(0)

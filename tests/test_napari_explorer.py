@@ -427,6 +427,43 @@ def test_a_partition_file_with_numbers_of_ones_own(
     assert "one for each region" in capfd.readouterr().err
 
 
+def test_a_window_opens_on_a_session_that_is_ready(window: Any, run: Path) -> None:
+    """A frame that is made before there is a window is shown as one that comes later, with what is selected in it."""
+    from viz.explorer_session import Session
+    from viz.napari_window import open_explorer, while_napari_loads
+
+    def begun() -> Session:
+        session = Session(open_run(run), coloring="area")
+        session.go_to(0)
+        return session
+
+    session = while_napari_loads(begun)
+    settle(lambda: session.frame is not None and session.frame.has("decision boundary"))
+    pixels, details = [], []
+    for early in (session, None):
+        explorer = open_explorer(session.source, session.custom, "early or late", early)
+        explorer.begin(0, "area", (1.0, 1.0))
+        settle(lambda: explorer.is_complete and not explorer._settled.isActive())  # noqa: B023
+        pixels.append(explorer.viewer.screenshot(canvas_only=False)[..., :3].astype(int))
+        details.append((explorer.selected, explorer.panel.title.text(), explorer.camera.view.pixel))
+        explorer.close()
+        explorer.viewer.close()
+    assert details[0] == details[1]
+    assert details[0][0] is not None
+    assert pixels[0].shape == pixels[1].shape
+    assert (np.abs(pixels[0] - pixels[1]).max(axis=-1) > 40).mean() < 1e-3
+
+
+def test_what_is_wrong_is_raised_from_the_thread_that_loads(window: Any) -> None:
+    from viz.napari_window import while_napari_loads
+
+    def broken() -> None:
+        raise ValueError("no such run")
+
+    with pytest.raises(ValueError, match="no such run"):
+        while_napari_loads(broken)
+
+
 def test_what_arrives_after_the_window_is_closed_is_let_go() -> None:
     """The loader's threads may have spoken, and their word still be on its way, when the window is closed."""
     from qtpy.QtWidgets import QApplication

@@ -22,13 +22,13 @@ class Session:
 
     `on_frame` is called, in a thread of the loader, when something that was asked for is ready (or has failed), and
     `on_progress` some times a second while it is worked out: pass both on to the window's thread, which then asks for
-    `frame`, `error` and `progress`.
+    `frame`, `error` and `progress`. A session may begin before there is a window, which then listens.
     """
 
     def __init__(
         self,
         source: Source,
-        on_frame: Callable[[], None],
+        on_frame: Callable[[], None] = lambda: None,
         coloring: str = "norm",
         custom: Mapping[str, Real[np.ndarray, " R"]] | None = None,
         on_progress: Callable[[], None] = lambda: None,
@@ -46,6 +46,10 @@ class Session:
         self._on_progress = on_progress
         self._progress: tuple[Wish, float] | None = None
         self._loader = FrameLoader(lambda key: make_frame(source, key, self.custom), self._ready, self._progressed)
+
+    def listen(self, on_frame: Callable[[], None], on_progress: Callable[[], None]) -> None:
+        """Call these from now on; what was ready before is not told again."""
+        self._on_frame, self._on_progress = on_frame, on_progress
 
     @property
     def key(self) -> FrameKey | None:

@@ -48,9 +48,16 @@ class Explorer(QObject):
         viewer: a `napari.Viewer`; the explorer adds six layers and a dock to it.
         source: where the networks come from.
         custom: the user's own numbers for the regions of a partition, by name: further choices of colour.
+        session: one of this source and these numbers that has begun already; default: a new one.
     """
 
-    def __init__(self, viewer: Any, source: Source, custom: Mapping[str, Real[np.ndarray, " R"]] | None = None) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        source: Source,
+        custom: Mapping[str, Real[np.ndarray, " R"]] | None = None,
+        session: Session | None = None,
+    ) -> None:
         super().__init__()
         self.viewer = viewer
         self.layers = RegionLayers(viewer)
@@ -59,7 +66,8 @@ class Explorer(QObject):
         self._bridge = _Bridge()
         self._bridge.ready.connect(self.refresh)
         self._bridge.progressed.connect(self._show_state)
-        self.session = Session(source, self._bridge.ready.emit, custom=custom, on_progress=self._bridge.progressed.emit)
+        self.session = Session(source, custom=custom) if session is None else session
+        self.session.listen(self._bridge.ready.emit, self._bridge.progressed.emit)
         self.dock = Dock(source.title, source.samples, list(custom or {}))
         self.panel = RegionDetailsPanel()
         self.scale = "automatic"
@@ -124,6 +132,8 @@ class Explorer(QObject):
         self.dock.show_coloring(coloring)
         self.session.coloring = coloring
         self.go_to(index)
+        if self.shown is not None:  # it was ready before the place was known
+            self._describe()
 
     # what the user wants
 

@@ -5,21 +5,25 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Real
 
 from splinegeo.errors import MissingExtraError
 from viz.errors import DrawingError
+from viz.explorer_session import Session
 from viz.explorer_source import Source
 
 if TYPE_CHECKING:
     from viz.napari_explorer import Explorer
+
+_T = TypeVar("_T")
 
 _HEADLESS = "on a machine without a screen start it by: xvfb-run -a splinegeo explore ..."
 _WINDOW = (1560, 960)
@@ -59,24 +63,41 @@ def load_triton() -> None:
         importlib.import_module("triton")
 
 
+def while_napari_loads(load: Callable[[], _T]) -> _T:
+    """What `load` returns, called in a thread while napari is imported in this one; raises what it raises.
+
+    Raises as `check_can_open` before anything is loaded.
+    """
+    check_can_open()
+    load_triton()
+    with ThreadPoolExecutor(1, "splinegeo opening") as thread:
+        loaded = thread.submit(load)
+        _import_napari()
+        return loaded.result()
+
+
 def open_explorer(
-    source: Source, custom: Mapping[str, Real[np.ndarray, " R"]] | None = None, title: str = "splinegeo"
+    source: Source,
+    custom: Mapping[str, Real[np.ndarray, " R"]] | None = None,
+    title: str = "splinegeo",
+    session: Session | None = None,
 ) -> "Explorer":
     """Open a napari window with the explorer of a source; `napari.run()` then lets the user work with it.
 
-    `custom` holds the user's own numbers for the regions of a partition, by name. Raises as `check_can_open`.
+    `custom` holds the user's own numbers for the regions of a partition, by name; `session` one of both that has begun
+    already, so that its frame is made while the window opens. Raises as `check_can_open`.
     """
     check_can_open()
     load_triton()
     import napari
     from qtpy.QtCore import Qt
-    from qtpy.QtWidgets import QDockWidget, QMainWindow
+    from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow
 
     from viz.napari_dock import WIDTH
     from viz.napari_explorer import Explorer
 
     viewer = napari.Viewer(title=title, ndisplay=2, show=False)
-    explorer = Explorer(viewer, source, custom)
+    explorer = Explorer(viewer, source, custom, session)
     window = explorer.dock.window()
     for dock in window.findChildren(QDockWidget):
         if dock.objectName() == _SPARE:  # what it sets is set by the explorer; the menu Window brings it back
@@ -85,7 +106,17 @@ def open_explorer(
     window.resize(*_WINDOW)
     assert isinstance(window, QMainWindow)
     window.resizeDocks([explorer.dock_widget, explorer.region_dock], [WIDTH, WIDTH - 40], Qt.Orientation.Horizontal)
+    if session is not None:
+        QApplication.processEvents()  # the canvas has its size then, which a frame that is ready is fitted into
+        explorer.refresh()
     return explorer
+
+
+def _import_napari() -> None:
+    import napari
+
+    _ = napari.Viewer  # napari loads most of itself only when it is asked for this
+    importlib.import_module("viz.napari_explorer")
 
 
 def work(explorer: "Explorer", when_closed: Callable[[], None] | None = None) -> None:
