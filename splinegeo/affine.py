@@ -13,11 +13,10 @@ from torch import Tensor
 
 from splinegeo._rows import empty_rows
 from splinegeo.errors import ShapeError
+from splinegeo.magnitudes import Power, sums_of_sizes
 
 Rows = Float64[np.ndarray, "... m"]
 _BATCH_BYTES = 1 << 27
-# Chi-squared with 64 degrees of freedom leaves (1/4, 4) times its mean less than once in 10^8 draws.
-_NORM_PROBES = 64
 
 
 class AffineMap(Protocol):
@@ -156,16 +155,12 @@ class TorchAffine:
         return self._batched(torch.func.vmap(lambda row: pull_back(row)[0]), g, self.n_outputs, self.n_inputs)
 
     def bounds(self, sizes: Rows) -> Rows:
-        """Norms of the rows of W times that of the sizes (Cauchy-Schwarz), to a factor of 2."""
-        return self.row_norms() * np.linalg.norm(sizes, axis=-1, keepdims=True)
+        """The sums of |W_ji| sizes_i, see `sums_of_sizes`."""
+        return self._sums_of_sizes(sizes, 1)
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
-        """As if the noise had the same size in all inputs, to a factor of 2."""
-        return self.row_norms() * float(np.linalg.norm(noise)) / np.sqrt(max(1, len(noise)))
-
-    def row_norms(self) -> Float64[np.ndarray, " n"]:
-        """Norms of the rows of W, from seeded Gaussian probes: to a factor of 2; 0 for a row of zeros."""
-        return self._row_norms
+        """Root sums of squares of W's entries times the noise, see `sums_of_sizes`."""
+        return np.sqrt(self._sums_of_sizes(np.square(noise), 2))
 
     def dense(self) -> Affine:
         """The same map as a matrix, by its values on the identity: exact where each entry is one product."""
@@ -174,15 +169,11 @@ class TorchAffine:
         columns = self._rows_of_identity(self.linear, self.n_inputs, self.n_outputs)
         return Affine(np.ascontiguousarray(columns.T), self.bias)
 
-    @cached_property
-    def _row_norms(self) -> Float64[np.ndarray, " n"]:
-        generator = np.random.default_rng(0)
-        squares = np.zeros(self.n_outputs)
-        step = self._rows_per_batch
-        for begin in range(0, _NORM_PROBES, step):
-            probes = generator.standard_normal((min(step, _NORM_PROBES - begin), self.n_inputs))
-            squares += np.square(self.linear(probes)).sum(axis=0)
-        return np.sqrt(squares / _NORM_PROBES)
+    def _sums_of_sizes(self, sizes: Rows, power: Power) -> Rows:
+        def of_row(row: Tensor) -> Tensor:
+            return sums_of_sizes(self.function, row, power)
+
+        return self._batched(torch.func.vmap(of_row), sizes, self.n_inputs, self.n_outputs)
 
     @property
     def _origin(self) -> Tensor:

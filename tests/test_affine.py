@@ -95,21 +95,18 @@ def test_batches_of_bounded_size_change_nothing(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(watched.dense().weight, matrix)
 
 
-def test_probed_row_norms() -> None:
+def test_bounds_and_spreads_of_an_operator_are_those_of_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator, matrix, bias = convolution()
+    dense = Affine(matrix, bias)
     generator = np.random.default_rng(0)
-    scales = 10.0 ** generator.uniform(-6, 6, 20_000)
-    scales[::7] = 0.0
-    weight = torch.from_numpy(generator.standard_normal((20_000, 6)) * scales[:, None])
-    operator = TorchAffine(lambda h: weight @ h + 1.0, 6, 20_006)
-    exact = np.linalg.norm(weight.numpy(), axis=1)
-    probed = operator.row_norms()
-    assert (probed[exact == 0] == 0).all()
-    ratio = probed[exact > 0] / exact[exact > 0]
-    assert 0.5 < ratio.min() < 1 < ratio.max() < 2
-    np.testing.assert_array_equal(TorchAffine(operator.function, 6, 20_006).row_norms(), probed)
-    sizes = generator.uniform(0, 3, 6)
-    assert (2 * operator.bounds(sizes) >= Affine(weight.numpy(), np.zeros(20_000)).bounds(sizes)).all()
-    np.testing.assert_allclose(operator.spreads(np.full(6, 3.0)), 3 * probed, rtol=1e-14)
+    sizes = 10.0 ** generator.uniform(-9, 9, (7, M))
+    np.testing.assert_allclose(operator.bounds(sizes), dense.bounds(sizes), rtol=1e-14)
+    np.testing.assert_allclose(operator.bounds(sizes[0]), dense.bounds(sizes[0]), rtol=1e-14)
+    np.testing.assert_allclose(operator.spreads(sizes[0]), dense.spreads(sizes[0]), rtol=1e-14)
+    monkeypatch.setattr(affine_module, "_BATCH_BYTES", 8 * 100 * 3)
+    np.testing.assert_allclose(operator.bounds(sizes), dense.bounds(sizes), rtol=1e-14)
+    with pytest.raises(ShapeError, match=f"vectors of {M} numbers"):
+        operator.bounds(sizes[:, 1:])
 
 
 @pytest.mark.parametrize("shape", [(M + 1,), (3, M - 1), (2, 2, 1)])
