@@ -1,6 +1,5 @@
-"""Figures of a certificate that concern the mesh alone: areas, Euler's characteristic, convexity, borders."""
+"""Figures of a certificate that concern the mesh alone: areas, Euler's characteristic, borders."""
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +7,6 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splinegeo._chunks import chunk_bounds, run_chunks
-from splinegeo._polygon_measures import deepest_dents
 from splinegeo.mesh import Mesh
 from splinegeo.tolerance import coordinate_rounding
 
@@ -20,7 +17,6 @@ class MeshFigures(NamedTuple):
     area_error: float
     area_rounding: float
     least_area: float
-    largest_dent: float
     position: float
     euler_characteristic: int
     expected_characteristic: int
@@ -41,7 +37,6 @@ def mesh_figures(mesh: Mesh, domain: Float64[np.ndarray, "k 2"], complete: bool,
         area_error=abs(float(areas.sum()) - expected_area) / domain_area,
         area_rounding=perimeter * coordinate_rounding(domain) / domain_area,
         least_area=float(areas.min()) / domain_area,
-        largest_dent=_largest_dent(mesh) / diameter,
         position=position / diameter,
         euler_characteristic=int(used.sum()) - len(mesh.edges) + mesh.n_faces,
         expected_characteristic=1 if complete else _expected_characteristic(mesh, border),
@@ -60,17 +55,6 @@ def _bordered_area(mesh: Mesh, border: Bool[np.ndarray, " E"]) -> float:
     ends = mesh.vertices[mesh.edges[border]] - center
     cross = ends[:, 0, 0] * ends[:, 1, 1] - ends[:, 0, 1] * ends[:, 1, 0]
     return 0.5 * float(np.where(mesh.edge_faces[border, 0] >= 0, cross, -cross).sum())
-
-
-def _largest_dent(mesh: Mesh) -> float:
-    dents = np.empty(mesh.n_faces)
-    threads = os.cpu_count() or 1
-    run_chunks(
-        lambda a, b: deepest_dents(mesh.vertices, mesh.offsets, mesh.corners, a, b, dents),
-        chunk_bounds(mesh.offsets, threads),
-        threads,
-    )
-    return float(dents.max())
 
 
 def _expected_characteristic(mesh: Mesh, border: Bool[np.ndarray, " E"]) -> int:

@@ -190,11 +190,39 @@ def _compare_units(
     midpoints = partition.vertices[partition.edges[edges]].mean(axis=1)
     values = _values(partition, midpoints)
     consistent = np.ones(len(edges), dtype=bool)
-    of_groups = {index for group in partition.network.groups for index in group}
-    for index, (one, other) in enumerate(zip(*active, strict=True)):
-        if index not in of_groups:  # a comparison may differ because its maximum no longer depends on it
-            consistent &= ~((one ^ other) & (np.abs(values[index]) > rounding.values[index])).any(axis=1)
+    for bits in active:
+        consistent &= ~_contradict(partition, bits, values, rounding)
     return in_label, n_units == 1, consistent
+
+
+def contradicted(
+    partition: "Partition",
+    points: Float64[np.ndarray, "n 2"],
+    regions: Int64[np.ndarray, " n"],
+    rounding: Rounding,
+) -> Bool[np.ndarray, " n"]:
+    """Whether the forward pass at points has values that some regions' patterns exclude, beyond rounding."""
+    found = np.zeros(len(points), dtype=bool)
+    for batch in _batches(len(points), _points_at_once(partition), "", progress=False):
+        active = _active(partition, regions[batch])
+        found[batch] = _contradict(partition, active, _values(partition, points[batch]), rounding)
+    return found
+
+
+def _contradict(
+    partition: "Partition",
+    active: list[Bool[np.ndarray, "n units"]],
+    values: list[Float64[np.ndarray, "n units"]],
+    rounding: Rounding,
+) -> Bool[np.ndarray, " n"]:
+    """Whether values at points contradict patterns beyond rounding; of the comparisons of maxima those that decide."""
+    counts: list[Bool[np.ndarray, "n units"] | bool] = [True] * len(active)
+    for group in partition.network.groups:
+        counts[group[0] : group[-1] + 1] = partition.network.deciding(group, active[group[0] : group[-1] + 1])
+    found = np.zeros(len(values[0]) if values else 0, dtype=bool)
+    for bits, y, tolerance, counted in zip(active, values, rounding.values, counts, strict=True):
+        found |= ((bits ^ (y > 0)) & (np.abs(y) > tolerance) & counted).any(axis=1)
+    return found
 
 
 def _compare_with_forward(
@@ -215,13 +243,7 @@ def _compare_with_forward(
     if not len(places):
         return places, places
     values = _values(partition, points[places])
-    active = [y > 0 for y in values]
-    for group in network.groups:
-        active[group[0] : group[-1] + 1] = network.canonical(group, active[group[0] : group[-1] + 1])
-    beyond = np.zeros(len(places), dtype=bool)
-    stored = _active(partition, regions[places])
-    for one, other, y, tolerance in zip(stored, active, values, rounding.values, strict=True):
-        beyond |= ((one ^ other) & (np.abs(y) > tolerance)).any(axis=1)
+    beyond = _contradict(partition, _active(partition, regions[places]), values, rounding)
     beyond &= _depths(partition, points[places], regions[places]) > rounding.position
     return places[beyond], places[~beyond]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from splinegeo._convexity_checks import convexity_figures
 from splinegeo._mesh_checks import mesh_figures
 from splinegeo._pattern_checks import Rounding, count_duplicates, interior_figures, neighbour_figures, sample_figures
 from splinegeo.errors import InvalidArgumentError
@@ -33,7 +34,10 @@ class Certificate:
     """Area of the smallest region, in shares of the domain's; negative if it is clockwise."""
     largest_dent: float
     """How far a corner would have to move for the deepest one not to dent its region, in shares of the domain's
-    diameter: 0 if all are convex."""
+    diameter: 0 if all are convex. Dents that are roundings do not count."""
+    dent_roundings: int
+    """Corners that dent their regions by more than `position`, but within rounding: all units that bound the dent
+    vanish at the corner, and the chord over it lies in the region."""
     position: float
     """The distance to which a point is known, that at which crossings share a vertex, in shares of the diameter."""
     euler_characteristic: int
@@ -112,7 +116,8 @@ class Certificate:
         expected = self.expected_characteristic
         lines = (
             ("area error", f"{self.area_error:.1e} of the domain; smallest region {self.least_area:.1e}"),
-            ("convexity", f"largest dent {self.largest_dent:.1e} of the diameter"),
+            ("convexity", f"largest dent {self.largest_dent:.1e} of the diameter, {self.dent_roundings} within "
+                          "rounding"),
             ("Euler characteristic", f"{self.euler_characteristic}, expected {expected}"),
             ("edges", f"{self.inner_edges} inner, {self.merged_edges} of merged units, {self.wrong_edges} wrong, "
                       f"{self.misplaced_edges} misplaced"),
@@ -135,6 +140,7 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
         raise InvalidArgumentError(f"n_samples must not be negative, but is {n_samples}")
     rounding = Rounding.of(partition)
     mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position)
+    convexity = convexity_figures(partition, rounding)
     neighbours = neighbour_figures(partition, rounding, progress)
     interior = interior_figures(partition, rounding, progress)
     samples = sample_figures(partition, n_samples, seed, rounding, progress)
@@ -142,6 +148,7 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
         n_regions=partition.n_regions,
         complete=partition.complete,
         **mesh._asdict(),
+        **convexity._asdict(),
         duplicate_patterns=count_duplicates(partition),
         **neighbours._asdict(),
         **interior._asdict(),

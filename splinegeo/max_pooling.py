@@ -74,21 +74,25 @@ class Tournament:
             places = following
         return places
 
-    def canonical(self, active: Sequence[Bits]) -> list[Bits]:
-        """Active bits, 0 for comparisons that no winner took part in: equal iff the winners are equal."""
-        canonical: list[Bits] = []
+    def deciding(self, active: Sequence[Bits]) -> list[Bits]:
+        """The comparisons that a winner took part in: those that have to hold for it to be the maximum."""
+        deciding: list[Bits] = []
         needed = np.ones((len(active[0]), self.n_windows), dtype=bool)
         for index in range(len(self.rounds) - 1, -1, -1):
             matches = self.rounds[index]
-            bits = active[index] & needed[:, matches.paired]
-            canonical.append(bits)
+            deciding.append(needed[:, matches.paired])
+            bits = active[index] & deciding[-1]
             n_before = len(self.rounds[index - 1].first) if index else len(self.candidates)
             before = np.zeros((len(bits), n_before), dtype=bool)
             before[:, matches.first] = needed
             before[:, matches.first[matches.paired]] &= ~bits
             before[:, matches.second] = bits
             needed = before
-        return canonical[::-1]
+        return deciding[::-1]
+
+    def canonical(self, active: Sequence[Bits]) -> list[Bits]:
+        """Active bits, 0 for comparisons that no winner took part in: equal iff the winners are equal."""
+        return [bits & taken for bits, taken in zip(active, self.deciding(active), strict=True)]
 
     @property
     def _place_type(self) -> np.dtype:

@@ -126,7 +126,7 @@ class Network:
             for stage in self.stages:
                 y = stage.affine(h)
                 maxima = self.layers[stage.layer].tournament is not None
-                active.append(y > _TIE * _terms(stage.affine, h, y) if maxima else y > 0)
+                active.append(y > _TIE * _terms(stage.affine, h) if maxima else y > 0)
                 h = stage.activate(y)
             blocks.append(self.pieces(active))
         if not blocks:
@@ -156,6 +156,19 @@ class Network:
         """The runs of stages, as indices, that together make one layer: the rounds of each max pooling with several."""
         return tuple(stages for stages in self._stages_of_layers if len(stages) > 1)
 
+    def deciding(
+        self, group: range, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]
+    ) -> list[Bool[np.ndarray, "n units_of_stage"]]:
+        """Of a group's stages: which coordinates are comparisons that a winner took part in."""
+        tournament = self.layers[self.stages[group[0]].layer].tournament
+        if tournament is None:
+            raise ValueError(f"stages {group} are no group: choose one of Network.groups")
+        taken = tournament.deciding([part[:, self._cut[i]] for i, part in zip(group, active, strict=True)])
+        deciding = [np.zeros(part.shape, dtype=bool) for part in active]
+        for i, part, comparisons in zip(group, deciding, taken, strict=True):
+            part[:, self._cut[i]] = comparisons
+        return deciding
+
     def canonical(
         self, group: range, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]
     ) -> list[Bool[np.ndarray, "n units_of_stage"]]:
@@ -163,14 +176,7 @@ class Network:
 
         Two points with equal bits before the group lie in one piece of its layer iff their canonical bits are equal.
         """
-        tournament = self.layers[self.stages[group[0]].layer].tournament
-        if tournament is None:
-            raise ValueError(f"stages {group} are no group: choose one of Network.groups")
-        bits = tournament.canonical([part[:, self._cut[i]] for i, part in zip(group, active, strict=True)])
-        canonical = [np.zeros(part.shape, dtype=bool) for part in active]
-        for i, part, kept in zip(group, canonical, bits, strict=True):
-            part[:, self._cut[i]] = kept
-        return canonical
+        return [bits & taken for bits, taken in zip(active, self.deciding(group, active), strict=True)]
 
     @cached_property
     def _cut(self) -> tuple[slice | Int64[np.ndarray, " cut"], ...]:
@@ -207,12 +213,6 @@ class Network:
             yield slice(begin, begin + step)
 
 
-def _terms(
-    affine: AffineMap, h: Float64[np.ndarray, "n m"], y: Float64[np.ndarray, "n units"]
-) -> Float64[np.ndarray, "n _"]:
-    """Sizes of the sums of terms that the values y = affine(h) are; where no matrix is held, the largest value of each
-    row.
-    """
-    if affine.columns is None:
-        return np.abs(y).max(axis=1, keepdims=True)
+def _terms(affine: AffineMap, h: Float64[np.ndarray, "n m"]) -> Float64[np.ndarray, "n units"]:
+    """Sizes of the sums of terms that the values affine(h) are."""
     return affine.bounds(np.abs(h)) + np.abs(affine.bias)
