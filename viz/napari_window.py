@@ -64,11 +64,11 @@ def load_triton() -> None:
 
 
 def while_napari_loads(load: Callable[[], _T]) -> _T:
-    """What `load` returns, called in a thread while napari is imported in this one; raises what it raises.
-
-    Raises as `check_can_open` before anything is loaded.
-    """
-    check_can_open()
+    """What `load` returns, called in a thread while napari is imported in this one; raises what it raises."""
+    try:
+        check_can_open()
+    except (MissingExtraError, DrawingError):
+        return load()  # what is wrong with the input is said first, this by `open_explorer`
     load_triton()
     with ThreadPoolExecutor(1, "splinegeo opening") as thread:
         loaded = thread.submit(load)
