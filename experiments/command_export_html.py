@@ -141,6 +141,7 @@ def _run_frames(
     import splinegeo as sg
     from experiments.run_model import load_model
     from viz.html_frame import PageFrame
+    from viz.text import grouped, percent
 
     plane = sg.Slice.through_points(data.x_train[indices])
     events = folder.checkpoints()
@@ -153,8 +154,8 @@ def _run_frames(
         for key, label in (("train_accuracy", "train"), ("test_accuracy", "test")):
             value = metrics.get(epoch, {}).get(key)
             if value is not None:
-                about.append(f"{label} accuracy {value:.1%}")
-        yield PageFrame(partition, f"epoch {epoch}", " · ".join(about))
+                about.append(f"{label} accuracy {percent(value)}")
+        yield PageFrame(partition, f"epoch {grouped(epoch)}", " · ".join(about))
 
 
 def _partition_frame(path: Path) -> Iterator[PageFrame]:

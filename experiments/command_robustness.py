@@ -101,8 +101,9 @@ def robustness(
         for place in range(len(which))
     ]
     print(f"{n_samples} test samples, {chosen[0].description if len(epsilons) == 1 else chosen[0].method}")
-    under_attack = [f"under {attack}" + (f" {255 * radius:g}/255" if len(epsilons) > 1 else "") for radius in epsilons]
-    print(text_table(["epoch", "accuracy", *(f"under noise of {value:g}" for value in noises), *under_attack], rows))
+    under_noise = [f"under noise of {noises[0]:g}"] if len(noises) == 1 else [f"noise {value:g}" for value in noises]
+    under_attack = [f"under {attack}"] if len(epsilons) == 1 else [f"ε {255 * radius:g}/255" for radius in epsilons]
+    print(text_table(["epoch", "accuracy", *under_noise, *under_attack], rows))
     print(f"results: {folder.path / 'robustness.jsonl'}")
     if picture is not None:
         print(f"picture: {_draw(folder, [entry for entries in found for entry in entries], chosen[0], picture)}")

@@ -20,6 +20,7 @@ from viz.explorer_samples import Samples
 from viz.explorer_slices import through_samples
 from viz.explorer_source import Growth, Moment
 from viz.explorer_window import Window
+from viz.text import grouped
 
 _MEASURES = {"train_accuracy": "train", "test_accuracy": "test", "centroid_alignment_mean": "alignment"}
 _MODELS_KEPT = 4
@@ -107,12 +108,12 @@ class RunSource:
         for epoch, events in self.folder.checkpoints().items():
             entry = measures.get(epoch, {})
             known = {short: float(entry[name]) for name, short in _MEASURES.items() if entry.get(name) is not None}
-            title = " · ".join([f"epoch {epoch}", *events])
+            title = " · ".join([f"epoch {grouped(epoch)}", *events])
             moments.append(Moment(self.folder.checkpoint_path(epoch).name, title, known))
         if self.folder.latest_path.is_file():
             newest = int(read_description(self.folder.latest_path)["epoch"])
             if newest > epoch:
-                moments.append(Moment(f"{LATEST} {newest}", f"epoch {newest} · {LATEST}"))
+                moments.append(Moment(f"{LATEST} {newest}", f"epoch {grouped(newest)} · {LATEST}"))
         return moments
 
     def _model(self, moment: Moment) -> torch.nn.Module:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.robustness import RobustnessSettings
 from experiments.run_folder import RunFolder
@@ -49,7 +50,7 @@ def robustness_figure(run: RunFolder, entries: Sequence[dict[str, Any]], setting
             "Attack",
             "test accuracy",
             curves("epsilon", "attacked_accuracy", 255.0),
-            along=f"255 ε, {_UNITS[settings.space]}",
+            along=f"ε in 255ths, {_UNITS[settings.space]}",
         ),
     ]
     note = f"{grouped(settings.n_samples)} test samples; attack: {settings.method}"
@@ -57,8 +58,9 @@ def robustness_figure(run: RunFolder, entries: Sequence[dict[str, Any]], setting
     colors = mpl.rcParams["axes.prop_cycle"].by_key()["color"] if len(labels) <= 3 else ordered_colors(len(labels))
     with mpl.rc_context({"axes.prop_cycle": cycler(color=colors)}):
         figure = curves_figure(panels, note=note)
+    figure.axes[1].xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 5, 10]))
     for ax in figure.axes:
-        ax.set(xlim=(0, ax.get_xlim()[1]), ylim=(0, 1.03))
+        ax.set(xlim=(0, ax.get_xlim()[1]), ylim=(-0.03, 1.03))
         for line in ax.lines:
             line.set(marker="o", markersize=_MARKER, clip_on=False)
     return figure

@@ -127,6 +127,11 @@ def test_rows_of_table_1_by_hand():
     ]
 
 
+def test_negative_means_have_a_minus_sign():
+    assert table1.mean_and_deviation([-0.0631], 3) == "−0.063"
+    assert table1.mean_and_deviation([-1.0, -3.0], 1) == "−2.0 ± 1.4"
+
+
 def test_markdown():
     assert markdown_table(["a", "b"], [["x", "1"], ["y", "20"]]).splitlines() == [
         "| a | b |",

@@ -133,5 +133,5 @@ def rows(results: Sequence[Result]) -> list[list[str]]:
 
 def mean_and_deviation(values: Sequence[float], digits: int) -> str:
     """Mean ± sample standard deviation, or the one value there is."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
+    mean = f"{statistics.fmean(values):.{digits}f}".replace("-", "−")
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
