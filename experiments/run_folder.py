@@ -124,10 +124,14 @@ class RecordFolder:
         odd = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
         if odd:
             raise TrainingError(f"the network has become so large that {', '.join(odd)} cannot be computed")
-        with open(self.metrics_path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.metrics_path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(values, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = str(self.metrics_path)
+            raise
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl but one cut short by a kill. Raises RunFolderError if another is damaged."""

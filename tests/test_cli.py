@@ -260,7 +260,7 @@ def test_full_disk_is_one_line(splinegeo, tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("os.fsync", disk_full)
     result = splinegeo("train", tmp_path / "run", *SMALL)
-    assert (result.code, result.message) == (1, "splinegeo: No space left on device")
+    assert (result.code, result.message) == (1, f"splinegeo: {tmp_path}/run/config.json: No space left on device")
 
 
 def test_ctrl_c_says_how_to_resume(splinegeo, tmp_path: Path):
