@@ -92,7 +92,7 @@ def figure_10(
 ) -> None:
     """Figure 10 of arXiv 2506.12284: alignment of centroids when initial weights or the output are scaled.
 
-    Figure 3's setting at eight scales: about three minutes. Ctrl-C stops, the same command goes on. Writes
+    Figure 3's setting and eight other scales: about three minutes. Ctrl-C stops, the same command goes on. Writes
     FOLDER/figure10.png and .pdf, or figure10_quick.
     """
     set_threads(threads)
