@@ -31,7 +31,8 @@ from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
 from splinegeo.power_cells import power_cells
 from splinegeo.power_diagram_report import verify_power_diagram
-from splinegeo.refine import enumerate_regions, iterate_regions
+from splinegeo.refine import enumerate_regions
+from splinegeo.region_blocks import iterate_regions
 from splinegeo.segment import SegmentPartition, enumerate_segment
 from splinegeo.slice import Box, Slice
 from splinegeo.storage import load_partition

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from networks import IDENTITY_PLANE, mlp, mnist_plane, workload
 from partition_files import assert_same_file_content, image_partition
 
 import splinegeo as sg
+from splinegeo import block_storage
+from splinegeo.progress import followed_by
 
 MODEL_SIZES = (2, 100, 40, 40, 3)
 
 
-def iterated(memory: int = 3 << 18) -> Iterator[sg.Partition]:
+def iterated(memory: int = 3 << 18, threads: int = 1) -> Iterator[sg.Partition]:
     model = mlp(MODEL_SIZES, bias=True, seed=7)
-    return sg.iterate_regions(model, IDENTITY_PLANE, sg.Box(1.0), memory=memory, threads=1)
+    return sg.iterate_regions(model, IDENTITY_PLANE, sg.Box(1.0), memory=memory, threads=threads)
 
 
 def contents(folder: Path) -> list[str]:
@@ -95,7 +98,7 @@ def test_a_stop_leaves_the_blocks_before_it(tmp_path: Path) -> None:
     assert len(contents(tmp_path)) == len(whole) + 1
 
 
-def test_a_kill_leaves_whole_blocks_and_the_same_call_begins_again(tmp_path: Path) -> None:
+def test_a_kill_leaves_whole_blocks_and_the_same_call_goes_on(tmp_path: Path) -> None:
     program = """
         import os, signal, sys
         import numpy as np
@@ -121,8 +124,128 @@ def test_a_kill_leaves_whole_blocks_and_the_same_call_begins_again(tmp_path: Pat
     assert not part.complete
     assert len(part) == 3
     assert sum(block.n_regions for block in part) == part.n_regions
+    before = written(tmp_path)
     whole = sg.save_blocks(tmp_path, iterated())
     assert contents(tmp_path) == [*(f"block-{i:06}.npz" for i in range(len(whole))), "blocks.json"]
+    assert_goes_on(tmp_path, before, 3)
+
+
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells whether a file was written again."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("block-*.npz")}
+
+
+def assert_goes_on(folder: Path, before: dict[str, tuple[int, int]], n_blocks: int) -> None:
+    """The first blocks are the files that were there, the folder holds what one without a stop holds."""
+    after = written(folder)
+    kept = [f"block-{i:06}.npz" for i in range(n_blocks)]
+    assert sorted(name for name in after if after[name] == before.get(name)) == kept
+    part = sg.load_blocks(folder)
+    assert part.complete
+    for block, again in zip(part, iterated(), strict=True):
+        assert_same_file_content(block, again)
+
+
+def test_an_interruption_in_the_middle_of_a_block_is_gone_on_from(tmp_path: Path) -> None:
+    n_told = 0
+
+    def interrupt(done: int, total: int) -> None:
+        nonlocal n_told
+        n_told += len(written(tmp_path)) >= 4
+        if n_told == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), followed_by(interrupt):
+        sg.save_blocks(tmp_path, iterated())
+    part = sg.load_blocks(tmp_path)
+    assert not part.complete
+    assert len(part) >= 4
+    before = written(tmp_path)
+    assert sg.save_blocks(tmp_path, iterated()).complete
+    assert_goes_on(tmp_path, before, len(part))
+
+
+def test_several_interruptions_and_another_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = block_storage.save_partition
+
+    def stops_after(n: int) -> None:
+        left = iter(range(n))
+
+        def save(*arguments: Any, **options: Any) -> None:
+            if next(left, None) is None:
+                raise OSError(28, "No space left on device")
+            saved(*arguments, **options)
+
+        monkeypatch.setattr(block_storage, "save_partition", save)
+
+    for n, threads in ((2, 1), (3, 2), (0, 1), (1, 2)):
+        stops_after(n)
+        with pytest.raises(OSError, match="No space left"):
+            sg.save_blocks(tmp_path, iterated(threads=threads))
+    assert len(sg.load_blocks(tmp_path)) == 6
+    monkeypatch.undo()
+    before = written(tmp_path)
+    sg.save_blocks(tmp_path, iterated())
+    assert_goes_on(tmp_path, before, 6)
+
+
+def stopped_folder(folder: Path, n_blocks: int) -> Path:
+    """A folder whose writing was stopped before the next block was computed."""
+
+    def interrupt(done: int, total: int) -> None:
+        if len(written(folder)) >= n_blocks:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), followed_by(interrupt):
+        sg.save_blocks(folder, iterated())
+    assert len(sg.load_blocks(folder)) == n_blocks
+    return folder
+
+
+def test_a_block_that_is_gone_is_computed_again_with_all_after_it(tmp_path: Path) -> None:
+    stopped_folder(tmp_path, 5)
+    (tmp_path / "block-000002.npz").unlink()
+    before = written(tmp_path)
+    sg.save_blocks(tmp_path, iterated())
+    assert_goes_on(tmp_path, before, 2)
+
+
+def test_stopped_after_the_last_block(tmp_path: Path) -> None:
+    whole = sg.save_blocks(tmp_path, iterated())
+    index = json.loads((tmp_path / "blocks.json").read_text())
+    (tmp_path / "blocks.json").write_text(json.dumps(index | {"complete": False}))
+    before = written(tmp_path)
+    again = sg.save_blocks(tmp_path, iterated())
+    assert (again.complete, again.regions_per_block) == (True, whole.regions_per_block)
+    assert_goes_on(tmp_path, before, len(whole))
+
+
+@pytest.mark.parametrize("what", ["network", "slice", "domain", "memory", "enumeration"])
+def test_blocks_of_another_enumeration_are_not_mixed(what: str, tmp_path: Path) -> None:
+    stopped_folder(tmp_path, 2)
+    before, index = written(tmp_path), (tmp_path / "blocks.json").read_bytes()
+    model = mlp(MODEL_SIZES, bias=True, seed=8 if what == "network" else 7)
+    plane = sg.Slice(np.ones(2), np.eye(2)) if what == "slice" else IDENTITY_PLANE
+    domain, memory = sg.Box(1.5 if what == "domain" else 1.0), 3 << (19 if what == "memory" else 18)
+    other: Iterable[sg.Partition] = sg.iterate_regions(model, plane, domain, memory=memory, threads=1)
+    if what == "enumeration":  # of which nothing is known
+        other = [image_partition()]
+    with pytest.raises(sg.InvalidArgumentError, match=f"a part of the blocks of another {what}: delete it") as caught:
+        sg.save_blocks(tmp_path, other)
+    assert str(caught.value).isprintable()
+    assert (written(tmp_path), (tmp_path / "blocks.json").read_bytes()) == (before, index)
+
+
+@pytest.mark.parametrize("places", [None, 3, [[]], [[[0]], [[0, 1]]], [[[0, -1]], [[1, 1]]], [["ab"], [[1, 1]]], {}])
+def test_damaged_places_are_refused(places: object, tmp_path: Path) -> None:
+    stopped_folder(tmp_path, 2)
+    index = json.loads((tmp_path / "blocks.json").read_text())
+    (tmp_path / "blocks.json").write_text(json.dumps(index | {"places": places}))
+    before = written(tmp_path)
+    with pytest.raises(sg.PartitionFileError, match=r"blocks\.json is damaged") as caught:
+        sg.save_blocks(tmp_path, iterated())
+    assert str(caught.value).isprintable()
+    assert written(tmp_path) == before
 
 
 # --- refusals ---

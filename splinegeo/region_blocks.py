@@ -1,0 +1,188 @@
+"""The linear regions on a slice block by block, for partitions that do not fit into memory, from any block on."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64
+from torch import nn
+from tqdm import tqdm
+
+from splinegeo._blas_threads import one_blas_thread
+from splinegeo._chunks import Watch
+from splinegeo._groups import whole_families
+from splinegeo._refinement import Limit, Refinement
+from splinegeo.affine import Affine
+from splinegeo.errors import PartitionFileError
+from splinegeo.network import Network
+from splinegeo.refine import start_refinement
+from splinegeo.slice import Box, Slice
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+# What a face costs while it is cut, beside the values at its vertices; and how many parts a stage makes of it, at most
+# on average in the networks that we have seen.
+_FACE_BYTES = 500
+_PARTS = 8
+_PROBE_SEED = 2
+_ANOTHER = "the blocks are of another enumeration: choose another folder"
+
+Place = tuple[tuple[int, int], ...]
+"""Of a block: at each splitting of the faces, from the first on, its part and how many faces there were."""
+
+
+def iterate_regions(
+    model: nn.Module | Network,
+    plane: Slice,
+    domain: Box | Float64[np.ndarray, "k 2"] | None = None,
+    *,
+    memory: int = 1 << 30,
+    progress: bool = False,
+    threads: int | None = None,
+) -> "RegionBlocks":
+    """The linear regions of `enumerate_regions`, block by block, for partitions that do not fit into memory.
+
+    Yields partitions of parts of the domain (`complete` is False unless one block holds everything) that together
+    cover it; work arrays take about `memory` bytes at a time. Regions on either side of a block's border share its
+    points to rounding. Raises as `enumerate_regions`, when the first block is asked for.
+    """
+    return RegionBlocks(model, plane, domain, memory, progress, threads)
+
+
+class RegionBlocks(Iterator["Partition"]):
+    """What `iterate_regions` returns: an iterator over blocks, which `save_blocks` may begin after one of them."""
+
+    def __init__(
+        self,
+        model: nn.Module | Network,
+        plane: Slice,
+        domain: Box | Float64[np.ndarray, "k 2"] | None,
+        memory: int,
+        progress: bool,
+        threads: int | None,
+    ) -> None:
+        self._arguments = model, plane, domain, threads
+        self._memory = memory
+        self._progress = progress
+        self._blocks: Iterator[tuple[Partition, Place]] | None = None
+        self.place: Place = ()
+        """The place of the last block that was given."""
+
+    def __next__(self) -> "Partition":
+        if self._blocks is None:
+            self._blocks = self._all(None, 0)
+        block, self.place = next(self._blocks)
+        return block
+
+    @property
+    def begun(self) -> bool:
+        """Whether blocks have been asked for."""
+        return self._blocks is not None
+
+    @property
+    def network(self) -> Network:
+        """The network as it is enumerated."""
+        return self._start[0].network
+
+    def begin_after(self, place: Place, n_blocks: int) -> None:
+        """Leave out the blocks up to that at a place, `n_blocks` of them, without computing them.
+
+        Asking for the next one raises `PartitionFileError` if there is no such block.
+        """
+        self._blocks = self._all(place, n_blocks)
+
+    @property
+    def source(self) -> dict[str, object]:
+        """What decides the blocks: digests of network, slice and domain, values of maps that are not held, memory."""
+        refinement, polygon = self._start
+        network, plane = refinement.network, self._arguments[1]
+        arrays, values = [], []
+        generator = np.random.default_rng(_PROBE_SEED)
+        for affine in (*(stage.affine for stage in network.stages), network.output):
+            if isinstance(affine, Affine):
+                arrays += [affine.weight, affine.bias]
+            else:
+                outputs = affine(generator.standard_normal(affine.n_inputs))
+                values += [float(np.linalg.norm(outputs)), float(generator.standard_normal(len(outputs)) @ outputs)]
+        for stage in network.stages:
+            arrays += [stage.slopes, stage.carried, stage.layer_unit]
+        return {
+            "network": _digest(*arrays),
+            "operators": values,
+            "slice": _digest(plane.origin, plane.basis, np.array(plane.input_shape)),
+            "domain": _digest(polygon),
+            "memory": self._memory,
+        }
+
+    @cached_property
+    def _start(self) -> tuple[Refinement, Float64[np.ndarray, "k 2"]]:
+        with one_blas_thread():
+            return start_refinement(*self._arguments)
+
+    def _all(self, after: Place | None, n_blocks: int) -> "Iterator[tuple[Partition, Place]]":
+        refinement, polygon = self._start
+        plane, area = self._arguments[1], _area(polygon)
+        with tqdm(disable=not self._progress, unit=" faces", leave=False) as bar:
+            done = 0.0
+            for block, place, share in self._parts(refinement, after, (), Watch(bar)):
+                done += share
+                bar.set_postfix_str(f"{n_blocks} blocks, {done / area:.0%} of the domain")
+                if block is not None:
+                    n_blocks += 1
+                    complete = block.mesh.n_faces == 0 or abs(share - area) <= 1e-9 * area
+                    yield block.partition(plane, polygon, complete), place
+
+    def _parts(
+        self, refinement: Refinement, after: Place | None, place: Place, watch: Watch
+    ) -> Iterator[tuple[Refinement | None, Place, float]]:
+        """Blocks of a refinement with their places and areas; None for what is left out."""
+        if after == ():
+            yield None, place, float(refinement.mesh.areas().sum())
+            return
+        bounds: list[int] = []
+        while not refinement.finished and len(bounds := self._bounds(refinement)) <= 2:
+            refinement = refinement.advance(Limit(None), watch)
+        if refinement.finished:
+            if after is not None:
+                raise PartitionFileError(_ANOTHER)
+            yield refinement, place, float(refinement.mesh.areas().sum())
+            return
+        n_faces = refinement.mesh.n_faces
+        last_left_out, n_before = after[0] if after is not None else (-1, n_faces)
+        if n_before != n_faces or last_left_out >= len(bounds) - 1:
+            raise PartitionFileError(_ANOTHER)
+        for i, (begin, end) in enumerate(pairwise(bounds)):
+            left_out = after[1:] if after is not None and i == last_left_out else None
+            part = (*place, (i, n_faces))
+            if i < last_left_out or left_out == ():
+                yield None, part, float(refinement.mesh.faces(begin, end).areas().sum())
+            else:
+                yield from self._parts(refinement.part(begin, end).advance(Limit(None), watch), left_out, part, watch)
+
+    def _bounds(self, refinement: Refinement) -> list[int]:
+        """Where the faces are to be split before the next stage, first and last included."""
+        face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
+        n_faces = refinement.mesh.n_faces
+        n_blocks = min(n_faces, -(-n_faces * face_bytes // self._memory))
+        bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
+        families = refinement.families
+        if families is not None:
+            bounds = sorted({whole_families(families, n) for n in bounds})
+        return bounds
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _area(polygon: Float64[np.ndarray, "k 2"]) -> float:
+    x, y = polygon.T
+    return 0.5 * float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
