@@ -1,18 +1,22 @@
-"""Draws the gallery: `python docs/draw_gallery.py [RUN]` writes docs/gallery, one picture for every command.
+"""Draws the gallery: `python docs/draw_gallery.py [RUN]` runs the commands of docs/gallery and keeps what they make.
 
-RUN is the run of `make demo` (default: demo, trained when it is not there, about three minutes). The commands are the
-ones that the page prints; their pictures are scaled down to the width of a page. With --page only the page is written.
+RUN is the run of `make demo` (default: demo, trained when it is not there, about three minutes). What else has to be
+trained, the smaller settings of Figure 8 and the tables, goes into RUN/gallery and is reused. Pictures are scaled down
+to the width of a page. The explorer needs a screen, if only that of xvfb-run, and the page to share a Chromium; where
+there is none, their pictures stay as they are. With --page only the page is written.
 """
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from gallery_page import GALLERY, IMAGES, entries, page
 from PIL import Image
 
 from experiments.run_curves import metric_curve
@@ -22,155 +26,112 @@ from viz.saving import save_figure
 from viz.style import style
 from viz.video import find_ffmpeg
 
-GALLERY = Path(__file__).parent / "gallery"
-REPRODUCTION = Path(__file__).parent / "reproduction"
-PROGRAM = Path(sys.executable).with_name("splinegeo")
+TESTS = Path(__file__).parent.parent / "tests"
+PROGRAM = (sys.executable, "-c", "from experiments.cli import main; main()")
 WIDEST = 1400
 # Frame of the migration that the page shows: between memorisation and generalisation.
 FRAME_OF_VIDEO = 0.8
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One picture of the page: how it is made, and what it shows."""
-
-    title: str
-    command: str
-    picture: str
-    """Path from docs/gallery."""
-    about: str
-
-
-def entries() -> list[Entry]:
-    """What the page shows, in its order."""
-    own = [
-        Entry(
-            "Training",
-            "splinegeo train RUN",
-            "train.png",
-            "A run folder's metrics along training: the network memorises, then generalises while its centroids align.",
-        ),
-        Entry(
-            "Figure 1",
-            "splinegeo figure 1 RUN",
-            "figure1.png",
-            "The linear regions of a 784-196-196-196-10 network on the slice through three MNIST digits, at "
-            "memorisation and after generalisation, coloured by the norm of each region's linear map. The lens shows "
-            "the digits' centroids: in the aligned network they point along the digits.",
-        ),
-        Entry(
-            "Regions",
-            "splinegeo regions RUN --checkpoint final --half-width 5 --picture regions.png",
-            "regions.png",
-            "The same network, near the mean of the three digits, where single regions can be told apart. Edges thin "
-            "with density; arrows at the border point to what lies outside the view.",
-        ),
-        Entry(
-            "Centroids",
-            "splinegeo centroids RUN --grid 4x8",
-            "centroids.png",
-            "Training images and their centroids at memorisation and at the end, each on a scale that is white at "
-            "zero.",
-        ),
-        Entry(
-            "Centroids of a layer, averaged over noise",
-            "splinegeo centroids RUN --checkpoint 0,memorised,final --component 2 --local --samples 0-11 "
-            "--scale image --theme dark",
-            "centroids_local.png",
-            "The first hidden layer's local centroids (arXiv 2604.11962) at three checkpoints, each image on a scale "
-            "of its own.",
-        ),
-        Entry(
-            "Migration",
-            "splinegeo migrate RUN --half-width 10",
-            "migration_frame.png",
-            "A frame of the video: the regions on one slice, the regions about each digit enlarged, the centroids' "
-            "trails as seen from the origin, and the run's curves with a moving cursor.",
-        ),
-        Entry(
-            "Stills of a migration, coloured by activation pattern",
-            "splinegeo migrate RUN --half-width 10 --color pattern --theme dark --still-epochs 0,memorised,final",
-            "migration_strip.png",
-            "A pattern keeps its colour at every checkpoint; patterns that differ in few units have similar colours.",
-        ),
-        Entry(
-            "Explorer",
-            "splinegeo explore RUN",
-            "../images/explorer.png",
-            "The regions in napari: a slider over the checkpoints, and a panel for the region under the cursor.",
-        ),
-        Entry(
-            "A page to share",
-            "splinegeo export-html RUN",
-            "../images/export_html.png",
-            "The same in one self-contained HTML file.",
-        ),
-    ]
-    return own + _reproductions()
-
-
-def _reproductions() -> list[Entry]:
-    """The papers' figures that docs/reproduction holds, drawn there with their settings."""
-    abouts = {
-        "2": "PC1 of the Jacobian along training.",
-        "3": "Tangent kernel, centroid inner product and alignment of a scalar network.",
-        "4": "XOR clusters: robustness with and without GrokAlign.",
-        "5": "CIFAR-10: accuracy, robustness and alignment.",
-        "6": "Training images, and their centroids without and with GrokAlign.",
-        "7": "Jacobian norms held at a level against Jacobian norms minimised.",
-        "8": "A transformer on modular addition, learnt embeddings.",
-        "9": "A transformer on modular addition, fixed embeddings.",
-        "10": "Weight and output scaling against alignment.",
-        "11": "Region plots of other slices.",
-    }
-    found = []
-    for n, about in abouts.items():
-        # A reduced setting, or several pictures of one figure, say so in their names.
-        pictures = sorted(REPRODUCTION.glob(f"figure{n}.png")) or sorted(REPRODUCTION.glob(f"figure{n}_*.png"))
-        if pictures:
-            quick = " --quick" if "quick" in pictures[0].name else ""
-            picture = f"../reproduction/{pictures[0].name}"
-            found.append(Entry(f"Figure {n}", f"splinegeo figure {n}{quick}", picture, about))
-    if (REPRODUCTION / "norm_minimisation.png").exists():
-        about = "Norm minimisation on the zero-loss manifold (arXiv 2511.01938)."
-        picture = "../reproduction/norm_minimisation.png"
-        found.append(Entry("Norm minimisation", "splinegeo norm-minimisation", picture, about))
-    return found
+SCREEN = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
+PAGE_SIZE = (1280, 990)
+# Where the page to share is clicked: near the first digit.
+CLICKED = (300, 660)
 
 
 def draw_all(run: Path, work: Path) -> None:
     """Run the page's commands and keep their pictures; `work` is a folder for what they leave."""
     splinegeo("figure", "1", run)
-    keep(run / "figure1.png", "figure1.png")
+    keep(run / "figure1.png", GALLERY / "figure1.png")
+    splinegeo("figure", "11", run)
+    keep(run / "figure11_1.png", GALLERY / "figure11.png")
     draw_training(RunFolder.open(run), work / "train")
-    keep(work / "train.png", "train.png")
-    splinegeo("regions", run, "--checkpoint", "final", "--half-width", 5, *picture_of(work, "regions"))
-    keep(work / "regions.png", "regions.png")
+    keep(work / "train.png", GALLERY / "train.png")
+    draw_regions(run, work)
+    draw_migration(run, work)
+    amplitudes = ("--noise", "0.1,0.2,0.3,0.4,0.5", "--epsilon", "1/255,2/255,4/255,8/255,16/255")
+    splinegeo("robustness", run, *amplitudes, "--picture", work / "robustness.png")
+    keep(work / "robustness.png", GALLERY / "robustness.png")
+    draw_explorer(run, work)
+    draw_page(run, work)
+    draw_trained(run / "gallery")
+
+
+def draw_regions(run: Path, work: Path) -> None:
+    """Regions and centroids."""
+    outputs = ("--out", work / "regions.npz", "--picture", work / "regions.png")
+    splinegeo("regions", run, "--checkpoint", "final", "--half-width", 5, *outputs)
+    keep(work / "regions.png", GALLERY / "regions.png")
     splinegeo("centroids", run, "--grid", "4x8", "--out", work / "centroids.png")
-    keep(work / "centroids.png", "centroids.png")
+    keep(work / "centroids.png", GALLERY / "centroids.png")
     local = ("--component", "2", "--local", "--samples", "0-11", "--scale", "image", "--theme", "dark")
-    splinegeo(
-        *("centroids", run, "--checkpoint", "0,memorised,final", *local, "--out", work / "centroids_local.png"),
-    )
-    keep(work / "centroids_local.png", "centroids_local.png")
+    chosen = ("--checkpoint", "0,memorised,final", *local, "--out", work / "centroids_local.png")
+    splinegeo("centroids", run, *chosen)
+    keep(work / "centroids_local.png", GALLERY / "centroids_local.png")
+
+
+def draw_migration(run: Path, work: Path) -> None:
+    """A frame of the video, and stills."""
     cache = ("--half-width", 10, "--cache", work / "cache")
     splinegeo("migrate", run, *cache, "--out", work / "m.mp4", "--strip", work / "unused.png")
-    keep(frame_of(work / "m.mp4", len(RunFolder.open(run).checkpoints()), work), "migration_frame.png")
+    frame = frame_of(work / "m.mp4", len(RunFolder.open(run).checkpoints()), work)
+    keep(frame, GALLERY / "migration_frame.png")
     look = ("--color", "pattern", "--theme", "dark", "--frames", 2, "--still-epochs", "0,memorised,final")
     strip = work / "migration_strip.png"
     splinegeo("migrate", run, *cache, *look, "--out", work / "unused.gif", "--strip", strip)
-    keep(strip, "migration_strip.png")
+    keep(strip, GALLERY / "migration_strip.png")
 
 
-def splinegeo(*arguments: object) -> None:
+def draw_explorer(run: Path, work: Path) -> None:
+    """The window at two checkpoints, or one line that says why not."""
+    screen: tuple[str, ...] = ()
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if shutil.which(SCREEN[0]) is None:
+            print("no picture of the explorer: there is no screen, and no xvfb-run")
+            return
+        screen = SCREEN
+    for name, *chosen in (
+        ("explorer", "--checkpoint", "memorised", "--select", "6,2"),
+        ("explorer_zoom", "--checkpoint", "final", "--half-width", 5, "--select", "0.9,2.2"),
+    ):
+        splinegeo("explore", run, *chosen, "--screenshot", work / f"{name}.png", screen=screen)
+        keep(work / f"{name}.png", IMAGES / f"{name}.png", widest=None)
+
+
+def draw_page(run: Path, work: Path) -> None:
+    """The page to share in a browser, a region clicked, or one line that says why not."""
+    sys.path.insert(0, str(TESTS))
+    from browser import PROGRAMS, browser
+
+    if not any(shutil.which(name) for name in PROGRAMS):
+        print(f"no picture of the page to share: there is no Chromium ({', '.join(PROGRAMS)})")
+        return
+    splinegeo("export-html", run, "--frames", 6, "--cache", work / "page_cache", "--out", work / "page.html")
+    with browser(work / "profile", size=PAGE_SIZE) as chromium:
+        chromium.prefer("light")
+        chromium.open(work / "page.html")
+        chromium.wait("document.body.dataset.renderer && document.body.dataset.shown !== undefined")
+        chromium.evaluate("document.getElementById('show-boundary').click()")
+        chromium.click(*CLICKED)
+        chromium.wait("document.getElementById('region-name').textContent.startsWith('Region')")
+        (work / "page.png").write_bytes(chromium.screenshot())
+    keep(work / "page.png", IMAGES / "export_html.png", widest=None)
+
+
+def draw_trained(folder: Path) -> None:
+    """What trains networks of its own, in minutes."""
+    for n in ("3", "10"):
+        splinegeo("figure", n, folder)
+        keep(folder / f"figure{n}.png", GALLERY / f"figure{n}.png")
+    splinegeo("figure", "8", folder, "--quick")
+    keep(folder / "figure8_quick.png", GALLERY / "figure8_quick.png")
+    for n, *chosen in (("1", "--methods", "baseline,grokalign"), ("2",)):
+        splinegeo("table", n, folder, "--quick", *chosen)
+        shutil.copyfile(folder / f"table{n}_quick.md", GALLERY / f"table{n}_quick.md")
+
+
+def splinegeo(*arguments: object, screen: Sequence[str] = ()) -> None:
     """Run a command as a user does."""
     print("splinegeo", *arguments, flush=True)
-    subprocess.run([str(PROGRAM), *map(str, arguments)], check=True)
-
-
-def picture_of(work: Path, name: str) -> tuple[object, ...]:
-    """Options of a command that writes a partition and its picture."""
-    return "--out", work / f"{name}.npz", "--picture", work / f"{name}.png"
+    subprocess.run([*screen, *PROGRAM, *map(str, arguments)], check=True)
 
 
 def draw_training(run: RunFolder, stem: Path) -> None:
@@ -180,9 +141,9 @@ def draw_training(run: RunFolder, stem: Path) -> None:
         return CurvePanel(title, label, [metric_curve(name, [run], metric) for name, metric in metrics], log)
 
     panels = [
-        panel("accuracy", "share", [("training set", "train_accuracy"), ("test set", "test_accuracy")]),
-        panel("centroid alignment", "cosine", [("training set", "centroid_alignment_mean")]),
-        panel("centroid norm", "norm", [("training set", "centroid_norm_mean")], log=True),
+        panel("Accuracy", "share of samples", [("training set", "train_accuracy"), ("test set", "test_accuracy")]),
+        panel("Centroid alignment", "cosine", [("training set", "centroid_alignment_mean")]),
+        panel("Centroid norm", "norm", [("training set", "centroid_norm_mean")], log=True),
     ]
     with style("light"):
         save_figure(curves_figure(panels), stem, ("png",))
@@ -200,29 +161,14 @@ def frame_of(video: Path, n_frames: int, work: Path) -> Path:
     return path
 
 
-def keep(path: Path, name: str) -> None:
-    """Put a picture into the gallery, no wider than a page."""
+def keep(path: Path, kept: Path, widest: int | None = WIDEST) -> None:
+    """Put a picture where the page takes it from, no wider than so many pixels."""
     with Image.open(path) as picture:
         shown = picture.convert("RGB")
-    if shown.width > WIDEST:
-        size = (WIDEST, round(shown.height * WIDEST / shown.width))
+    if widest is not None and shown.width > widest:
+        size = (widest, round(shown.height * widest / shown.width))
         shown = shown.resize(size, Image.Resampling.LANCZOS)
-    shown.save(GALLERY / name, optimize=True)
-
-
-def page(shown: Sequence[Entry]) -> str:
-    """The page in Markdown."""
-    lines = [
-        "# Gallery",
-        "",
-        "One picture for every command that draws. `make gallery` draws those of this folder from the run of "
-        "`make demo` (embedded MNIST, about five minutes); `docs/draw_gallery.py` says how.",
-        "",
-    ]
-    for entry in shown:
-        lines += [f"## {entry.title}", "", "```sh", entry.command, "```", "", f"![{entry.title}]({entry.picture})"]
-        lines += ["", entry.about, ""]
-    return "\n".join(lines)
+    shown.save(kept, optimize=True)
 
 
 if __name__ == "__main__":
