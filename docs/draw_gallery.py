@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from gallery_page import GALLERY, IMAGES, entries, page
+from gallery_page import GALLERY, IMAGES, REPRODUCTION, entries, page
 from PIL import Image
 
 from experiments.run_curves import metric_curve
@@ -42,7 +42,8 @@ def draw_all(run: Path, work: Path) -> None:
     splinegeo("figure", "1", run)
     keep(run / "figure1.png", GALLERY / "figure1.png")
     splinegeo("figure", "11", run)
-    keep(run / "figure11_1.png", GALLERY / "figure11.png")
+    for n in (1, 2, 3):
+        keep(run / f"figure11_{n}.png", REPRODUCTION / f"figure11_{n}.png")
     draw_training(RunFolder.open(run), work / "train")
     keep(work / "train.png", GALLERY / "train.png")
     draw_regions(run, work)

@@ -148,7 +148,7 @@ def _figures() -> list[Entry]:
         Entry(
             "Figure 11",
             "splinegeo figure 11 RUN",
-            "figure11.png",
+            "../reproduction/figure11_1.png",
             f"Figure 1 on another slice, the first of three. {_page('figure11.md')}",
         ),
         Entry(
@@ -173,7 +173,7 @@ def _tables() -> list[Entry]:
             f"Table {n}",
             f"splinegeo table {n} --quick{options[n]}",
             f"table{n}_quick.md",
-            f"{text} {_page(f'table{n}.md', 'has the paper’s setting')}",
+            f"{text} {_page(f'table{n}.md', 'At the setting of the paper')}",
             QUICK.replace("picture", "table").replace("drawn", "made"),
         )
         for n, text in about.items()
@@ -184,8 +184,8 @@ def _reproduced(arguments: str, picture: str, about: str, by_make: bool = False)
     """A figure that docs/reproduction holds: drawing it takes hours, or data that are not embedded."""
     n = arguments.split()[0]
     ways = {
-        "5": "The smaller setting of `--quick`, which the picture states; needs a file of CIFAR-10.",
-        "6": "The full setting, two runs of the length of the demo's.",
+        "5": "The smaller setting of `--quick`, which the picture states; from a file of CIFAR-10 that you give.",
+        "6": "The full setting, made by the command above: two runs as long as the demo's.",
         "9": "The paper's network and data, stopped after 10 000 of 48 000 steps.",
     }
     origin = "The full setting, made by `make reproduce`." if by_make else ways[n]
@@ -193,8 +193,8 @@ def _reproduced(arguments: str, picture: str, about: str, by_make: bool = False)
     return Entry(f"Figure {n}", f"splinegeo figure {arguments}", shown, f"{about} {_page(f'figure{n}.md')}", origin)
 
 
-def _page(name: str, has: str = "says more") -> str:
-    return f"[{name.removesuffix('.md')}](../reproduction/{name}) {has}."
+def _page(name: str, text: str = "More about it") -> str:
+    return f"[{text}](../reproduction/{name})."
 
 
 def page(shown: Sequence[Entry]) -> str:
