@@ -102,7 +102,9 @@ def _open(
     images = load_data(RunFolder.open(path).settings.data, data_dir, download)
     indices = slice_points(points, images, seed)
     source = open_run(path, images, indices, half_width, cache=cache)
-    return source, source.index_of(checkpoint)
+    index = source.index_of(checkpoint)
+    source.network(source.moments()[index])  # weights that do not fit are better said here than in an empty window
+    return source, index
 
 
 def _place(text: str) -> tuple[float, float]:

@@ -235,13 +235,16 @@ def test_a_partition_of_a_newer_version(splinegeo, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("no_display")
-def test_a_checkpoint_of_another_architecture(run: Path):
+def test_a_checkpoint_of_another_architecture(splinegeo, run: Path):
     config = json.loads((run / "config.json").read_text())
     config["settings"]["model"]["hidden_widths"] = [16, 8]
     (run / "config.json").write_text(json.dumps(config))
     source = open_run(run)
     with pytest.raises(Exception, match="belongs to another architecture"):
         source.network(source.moments()[0])
+    code, err = splinegeo("explore", run)  # no window is opened for it
+    assert code == 1
+    assert "belongs to another architecture" in err
 
 
 @pytest.mark.usefixtures("no_display")

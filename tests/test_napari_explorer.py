@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from display_marks import needs_display
 from explorer_cases import SmallSource
 from PIL import Image
 from small_runs import small_run
+from torch import nn
 
 import splinegeo as sg
 from experiments import cli
@@ -481,3 +483,30 @@ def test_what_arrives_after_the_window_is_closed_is_let_go() -> None:
     bridge.progressed.emit()
     explorer._on_camera()
     assert not explorer._settled.isActive()
+
+
+def test_inputs_that_are_no_images_and_a_moment_that_fails(window: Any):
+    """In the window of all: picks by number, one colour with its value, and no more work announced after an error."""
+    from viz.explorer_source import PartitionSource
+    from viz.napari_explorer import Explorer
+
+    torch.manual_seed(0)
+    plane = sg.Slice.through_points(torch.randn(3, 10))
+    part = sg.enumerate_regions(nn.Linear(10, 3), plane, sg.Box(3.0))
+    second = Explorer(window.viewer, PartitionSource(part, "no images"))
+    settle(lambda: second.is_complete)
+    assert second.dock.slices is not None
+    thumbnails = second.dock.slices.thumbnails
+    assert [thumbnails.item(i).text() for i in range(thumbnails.count())] == ["0", "1", "2"]
+    assert second.dock.slices.picked_text.text() == "points of the slice 0, 1, 2"
+    assert second.dock.color_bar.ticks() == [(0.0, f"{part.operator_norms()[0]:.4g}")]
+    second.remove()
+
+    third = Explorer(window.viewer, SmallSource(fails_at=1))
+    settle(lambda: third.is_complete)
+    third.go_to(1)
+    settle(lambda: third.dock.problem.text())
+    assert "working" not in third.dock.about.text()
+    third.go_to(0)
+    settle(lambda: third.is_complete and not third.dock.problem.text())
+    third.remove()

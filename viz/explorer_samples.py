@@ -15,6 +15,8 @@ class Samples:
     x: Float[np.ndarray, "n *input_shape"]
     classes: Int64[np.ndarray, " n"] | None = None
     what: str = "training point"
+    """What one of them is called, and several."""
+    several: str = "training points"
 
     def __post_init__(self) -> None:
         if self.classes is not None and self.classes.shape != (len(self.x),):

@@ -74,7 +74,9 @@ class PartitionSource:
         self.title = title
         self.part = part
         points = part.plane.points
-        self.samples = None if points is None else Samples(part.plane.lift(points), what="point of the slice")
+        self.samples = None
+        if points is not None:
+            self.samples = Samples(part.plane.lift(points), what="point of the slice", several="points of the slice")
         marked = np.arange(0 if points is None else len(points))
         self.first = SliceChoice(part.plane, Window.around(part.domain), "", marked, True)
         self._moment = Moment("partition", "")

@@ -1,5 +1,7 @@
 """The colour bar of the dock: a gradient with round ticks, or the names of categories."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -14,6 +16,7 @@ _BAR_HEIGHT = 12
 _ENTRY_HEIGHT = 18
 _COLUMNS = 5
 _LEAST_GAP = 6
+_MOST_DIGITS = 15
 
 
 class ColorBar(QWidget):
@@ -34,8 +37,10 @@ class ColorBar(QWidget):
     def ticks(self) -> list[tuple[float, str]]:
         """Places from 0 to 1 along the bar, and what is written there."""
         norm = self._norm
-        if norm.vmin is None or norm.vmax is None or not norm.vmax > norm.vmin:
+        if norm.vmin is None or norm.vmax is None or not np.isfinite([norm.vmin, norm.vmax]).all():
             return []
+        if not norm.vmax > norm.vmin:
+            return [(0.0, _written([norm.vmin], 4)[0])]
         if isinstance(norm, LogNorm):
             found = np.asarray(LogLocator(subs=(1.0,)).tick_values(norm.vmin, norm.vmax))
             if np.count_nonzero((found >= norm.vmin) & (found <= norm.vmax)) < 2:
@@ -43,7 +48,7 @@ class ColorBar(QWidget):
         else:
             found = np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(norm.vmin, norm.vmax))
         inside = found[(found >= norm.vmin) & (found <= norm.vmax)]
-        return [(float(norm(value)), f"{value:g}".replace("-", "−")) for value in inside]
+        return [(float(norm(value)), text) for value, text in zip(inside, _written(inside.tolist()), strict=True)]
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         """Draw the bar, or the categories."""
@@ -95,3 +100,9 @@ class ColorBar(QWidget):
             painter.drawRoundedRect(QRectF(x, y + 3, 12, 12), 3, 3)
             painter.setPen(QColor(INK))
             painter.drawText(round(x + 18), round(y + 13), name)
+
+
+def _written(values: Sequence[float], digits: int = 6) -> list[str]:
+    """Numbers with as many digits as tell them apart."""
+    texts = [f"{value:.{digits}g}".replace("-", "−") for value in values]
+    return texts if len(set(texts)) == len(texts) or digits >= _MOST_DIGITS else _written(values, digits + 1)

@@ -106,6 +106,12 @@ class Dock(QWidget):
         self.progress.setVisible(False)
         self._say()
 
+    def show_stopped(self) -> None:
+        """Say no longer that anything is being worked out."""
+        self._state = ""
+        self.progress.setVisible(False)
+        self._say()
+
     def _say(self, instead: str = "") -> None:
         state = self._state.replace("working …", instead or "working …")
         self.about.setText("  ·  ".join(text for text in (self._count, state) if text))
@@ -231,5 +237,5 @@ def scrolling(dock: Dock) -> QScrollArea:
     area.setWidget(dock)
     area.setWidgetResizable(True)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setMinimumWidth(WIDTH)
+    area.setMinimumWidth(WIDTH + area.verticalScrollBar().sizeHint().width())
     return area

@@ -214,6 +214,8 @@ class Explorer(QObject):
             self.dock.play.setChecked(False)
         frame = self.session.frame
         if frame is None:
+            if self.session.error is not None:
+                self.dock.show_stopped()
             return
         name = self.session.coloring if frame.has(self.session.coloring) else PROVISIONAL
         coloring = frame.colorings[name]

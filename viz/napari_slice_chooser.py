@@ -112,7 +112,9 @@ class SliceChooser(QWidget):
             pictures = np.rint(255 * image_array(shown)).astype(np.uint8)
         except DrawingError:
             for index in range(len(shown)):
-                self.thumbnails.addItem(self.samples.name(index))
+                item = QListWidgetItem(str(index))
+                item.setToolTip(self.samples.name(index))
+                self.thumbnails.addItem(item)
             return
         if pictures.ndim == 3:
             pictures = np.repeat(pictures[..., None], 3, axis=3)
@@ -137,7 +139,7 @@ class SliceChooser(QWidget):
         numbers = [str(self.thumbnails.row(item)) for item in self.picked]
         lacking = 3 - len(numbers)
         more = f" · pick {lacking} more" if lacking else ""
-        self.picked_text.setText(f"{self.samples.what}s {', '.join(numbers)}{more}")
+        self.picked_text.setText(f"{self.samples.several} {', '.join(numbers)}{more}")
         if hasattr(self, "cut_samples"):
             self.cut_samples.setEnabled(lacking == 0)
 
