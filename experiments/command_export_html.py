@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,18 +76,23 @@ def export_html(
         folder, epochs, data, indices = _open_run(source, checkpoints, frames, points, seed, data_dir, download)
         kept = sorted({*indices, *range(min(images, len(data.x_train)))})
         name = source.resolve().name
-        report = write_page(
-            page,
-            _run_frames(folder, epochs, data, indices, half_width, partitions),
-            title=title or f"{name}: {_about_network(folder)}",
-            point_labels=[str(int(data.y_train[index])) for index in indices],
-            images=PageImages(
-                data.x_train[kept].numpy(),
-                [f"no. {index}, class {int(data.y_train[index])}" for index in kept],
-                "image",
-            ),
-            image_shape=shape,
-        )
+        try:
+            report = write_page(
+                page,
+                _run_frames(folder, epochs, data, indices, half_width, partitions),
+                title=title or f"{name}: {_about_network(folder)}",
+                point_labels=[str(int(data.y_train[index])) for index in indices],
+                images=PageImages(
+                    data.x_train[kept].numpy(),
+                    [f"no. {index}, class {int(data.y_train[index])}" for index in kept],
+                    "image",
+                ),
+                image_shape=shape,
+            )
+        except KeyboardInterrupt:
+            there = f"{partitions.count()} partitions are in {partitions.folder}"
+            print(f"splinegeo: stopped; no page was written; {there}, the same command goes on there", file=sys.stderr)
+            raise typer.Exit(130) from None
     print(_summary(report))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,17 +46,18 @@ def regions(
     """Enumerate the linear regions of a run's network on a slice through three training points, exactly.
 
     Prints what lies around the three points, and saves the partition: `splinegeo.load_partition` reads it. The
-    enumeration itself runs on the CPU in float64.
+    enumeration itself runs on the CPU in float64. Ctrl-C ends it early, with the regions of a part of the square.
     """
     check_run_path(run)
     import torch
 
+    import splinegeo as sg
     from experiments.checkpoint import read_description
     from experiments.data import load_data
     from experiments.device import choose_device
     from experiments.run_folder import RunFolder
     from experiments.run_model import load_model
-    from experiments.run_regions import regions_on_slice, slice_points
+    from experiments.run_regions import slice_points
     from viz.coloring import COLORINGS
 
     if picture is not None and picture.suffix not in (".png", ".pdf", ".svg"):
@@ -66,8 +68,9 @@ def regions(
     epoch = read_description(folder.locate_checkpoint(checkpoint))["epoch"]
     images = load_data(folder.settings.data, data_dir, download).to(choose_device(device), torch.float64)
     indices = slice_points(points, images, seed)
-    x = images.x_train[indices]
-    partition = regions_on_slice(load_model(folder, checkpoint, images), x, half_width, progress=True)
+    plane = sg.Slice.through_points(images.x_train[indices])
+    domain = None if half_width is None else sg.Box(half_width)
+    partition = sg.enumerate_regions(load_model(folder, checkpoint, images), plane, domain, progress=True)
     if out is None:
         out = folder.path / "partitions" / f"epoch_{epoch:06d}.npz"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +79,9 @@ def regions(
     print(f"partition: {out}")
     if picture is not None:
         print(f"picture: {_draw(partition, images, indices, epoch, picture, color_by, boundary)}")
+    if not partition.complete:
+        print("splinegeo: stopped; these are the regions of a part of the square", file=sys.stderr)
+        raise typer.Exit(130)
 
 
 def _report(partition: sg.Partition, images: LabelledImages, indices: list[int], epoch: int) -> None:
@@ -87,7 +93,8 @@ def _report(partition: sg.Partition, images: LabelledImages, indices: list[int],
     norms = partition.operator_norms("frobenius")
     low, high = partition.domain.min(axis=0), partition.domain.max(axis=0)
     square = f"[{low[0]:.1f}, {high[0]:.1f}] × [{low[1]:.1f}, {high[1]:.1f}]"
-    print(f"epoch {epoch}: {partition.n_regions} linear regions on {square}")
+    part = "" if partition.complete else f", a part: {partition.areas.sum() / (high - low).prod():.2%} of the area"
+    print(f"epoch {epoch}: {partition.n_regions} linear regions on {square}{part}")
     print(f"Frobenius norm of the regions' maps: {norms.min():.3g} to {norms.max():.3g}, median {np.median(norms):.3g}")
     rows = []
     for index, found in zip(indices, regions_of_points(partition, images.x_train[indices]), strict=True):

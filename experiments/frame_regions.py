@@ -109,11 +109,9 @@ def draw_pictures(task: PictureTask) -> FramePictures:
 
 def _windows(partition: sg.Partition, half_width: float, threads: int) -> list[sg.Partition]:
     """The regions of the same network and slice in a square about each of the slice's points."""
-    import splinegeo as sg
+    from experiments.run_regions import whole_partition
 
     points = partition.plane.points
     assert points is not None  # the slice goes through them
     corners = half_width * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    return [
-        sg.enumerate_regions(partition.network, partition.plane, point + corners, threads=threads) for point in points
-    ]
+    return [whole_partition(partition.network, partition.plane, point + corners, threads=threads) for point in points]

@@ -59,11 +59,12 @@ class PartitionCache:
         Raises the errors of `splinegeo.enumerate_regions`.
         """
         import splinegeo as sg
+        from experiments.run_regions import whole_partition
 
         if (kept := self.look_up(epoch, model, plane, half_width)) is not None:
             return *kept, True
         domain = None if half_width is None else sg.Box(half_width)
-        partition = sg.enumerate_regions(model, plane, domain, threads=threads)
+        partition = whole_partition(model, plane, domain, threads=threads)
         norms = partition.operator_norms()
         self.write(self.path(epoch, _key(model, plane, half_width)), partition, norms)
         return partition, norms, False

@@ -14,6 +14,8 @@ import splinegeo as sg
 from experiments.data import LabelledImages
 from experiments.errors import SettingsError
 
+_ONE_BLOCK = 1 << 62
+
 
 def check_points(indices: Sequence[int], data: LabelledImages) -> list[int]:
     """Three different indices into the training set. Raises SettingsError otherwise."""
@@ -78,7 +80,23 @@ def regions_on_slice(
     """
     plane = sg.Slice.through_points(x)
     domain = None if half_width is None else sg.Box(half_width=half_width)
-    return sg.enumerate_regions(model, plane, domain, progress=progress)
+    return whole_partition(model, plane, domain, progress=progress)
+
+
+def whole_partition(
+    model: torch.nn.Module | sg.Network,
+    plane: sg.Slice,
+    domain: sg.Box | np.ndarray | None = None,
+    *,
+    threads: int | None = None,
+    progress: bool = False,
+) -> sg.Partition:
+    """All regions, as one block: `splinegeo.enumerate_regions` but for Ctrl-C, which is raised here.
+
+    There it gives a part of the regions, which must not be kept or measured as if it were the whole.
+    """
+    (block,) = sg.iterate_regions(model, plane, domain, memory=_ONE_BLOCK, threads=threads, progress=progress)
+    return block
 
 
 def regions_of_points(partition: sg.Partition, x: Float[Tensor, "n ..."]) -> list[RegionOfPoint | None]:

@@ -14,6 +14,7 @@ import splinegeo as sg
 from experiments.data import LabelledImages
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
+from splinegeo._chunks import Watch
 from viz.centroids import centroid_colors
 
 READY = "document.body.dataset.renderer && document.body.dataset.shown !== undefined"
@@ -179,9 +180,33 @@ def test_a_run_clicked_and_stepped_through(
 def test_partitions_are_kept_and_give_the_same_page(splinegeo, run: Path, tmp_path: Path, monkeypatch) -> None:
     options = ["--frames", "2", "--cache", tmp_path / "kept"]
     assert splinegeo(run, "--out", tmp_path / "first.html", *options)[0] == 0
-    monkeypatch.setattr(sg, "enumerate_regions", lambda *_, **__: pytest.fail("enumerated again"))
+    monkeypatch.setattr(sg, "iterate_regions", lambda *_, **__: pytest.fail("enumerated again"))
     assert splinegeo(run, "--out", tmp_path / "second.html", *options)[0] == 0
     assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
+
+
+def test_stopped_within_a_partition_nothing_in_part_is_kept(splinegeo, run: Path, tmp_path: Path, monkeypatch) -> None:
+    """`enumerate_regions`, stopped, gives a part of the regions: kept as the whole it would be found again for ever."""
+    advance = Watch.advance
+    left = iter(range(3))
+
+    def interrupted(watch: Watch, n: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        advance(watch, n)
+
+    options = [run, "--out", tmp_path / "page.html", "--cache", tmp_path / "kept"]
+    monkeypatch.setattr(Watch, "advance", interrupted)
+    code, out, err = splinegeo(*options)
+    kept = list((tmp_path / "kept").glob("*.npz"))
+    assert code == 130
+    assert out == ""
+    assert f"stopped; no page was written; {len(kept)} partitions are in" in err
+    assert 0 < len(kept) < len(RunFolder.open(run).checkpoints())
+    assert not (tmp_path / "page.html").exists()
+    assert all(sg.load_partition(path).complete for path in kept)
+    monkeypatch.setattr(Watch, "advance", advance)
+    assert splinegeo(*options)[0] == 0
 
 
 def test_chosen_checkpoints_domain_and_points(

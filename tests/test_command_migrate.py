@@ -78,13 +78,13 @@ def test_the_cache_is_found_again_and_mended(splinegeo, run: Path, monkeypatch: 
     files[1].write_bytes(content[: len(content) // 2])
     files[2].with_suffix(".norms.npy").unlink()
     enumerated = []
-    enumerate_regions = sg.enumerate_regions
+    iterate_regions = sg.iterate_regions
 
     def counted(*arguments, **options):
         enumerated.append(arguments)
-        return enumerate_regions(*arguments, **options)
+        return iterate_regions(*arguments, **options)
 
-    monkeypatch.setattr(sg, "enumerate_regions", counted)
+    monkeypatch.setattr(sg, "iterate_regions", counted)
     code, out, _ = splinegeo(*quick(run), "--frames", "3")
     assert code == 0
     assert "partitions: 3, 1 of them were in" in out

@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 from small_runs import small_run
 
+import splinegeo as sg
 from experiments.data import LabelledImages
+from splinegeo import refine
+from splinegeo._chunks import Watch
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +47,34 @@ def test_an_unknown_coloring_is_refused(splinegeo, run: Path) -> None:
     code, _, err = splinegeo(run, "--picture", "a.png", "--color-by", "shape")
     assert code == 2
     assert "--color-by must be one of norm, radius, area, alignment, class, stage, pattern, got 'shape'" in err
+
+
+def test_stopped_it_says_that_the_regions_are_a_part(
+    splinegeo, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = Watch.advance
+    calls = iter(range(100_000))
+
+    def interrupted(watch: Watch, n: int) -> None:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        advance(watch, n)
+
+    whole = sg.load_partition(_saved(splinegeo(run, "--out", tmp_path / "whole.npz"), tmp_path / "whole.npz"))
+    monkeypatch.setattr(Watch, "advance", interrupted)
+    monkeypatch.setattr(refine, "_LAST_REGIONS", 20)
+    code, out, err = splinegeo(run, "--out", tmp_path / "part.npz")
+    part = sg.load_partition(tmp_path / "part.npz")
+    assert code == 130
+    assert "stopped; these are the regions of a part of the square" in err
+    assert not part.complete
+    assert part.n_regions <= 20 < whole.n_regions
+    share = part.areas.sum() / whole.areas.sum()
+    assert f"{part.n_regions} linear regions on" in out
+    assert f"a part: {share:.2%} of the area" in out
+
+
+def _saved(result: tuple[int, str, str], path: Path) -> Path:
+    assert result[0] == 0
+    assert ", a part" not in result[1]
+    return path
