@@ -69,6 +69,36 @@ def test_layers_that_are_not_two_pieces_a_unit() -> None:
     assert certificate.merged_edges == 0
 
 
+def test_a_maximum_changes_only_where_its_candidates_are_equal() -> None:
+    """A region is given another winner: no comparison of it vanishes on the region's edges."""
+    partition = pooled_case()[1]
+    (group,) = [group for group in partition.network.groups if len(group) > 1][:1]
+    region = int(partition.areas.argmax())
+    faces = partition.ancestors[group[-1]]
+    face = faces[region]
+    values = [v[0] for v in _stage_values(partition, partition.interior_points[region])]
+    stage = partition.network.stages[group[-1]]
+    unit = int(np.where(stage.carried, -np.inf, np.abs(values[group[-1]])).argmax())
+    bits = list(partition.bits)
+    bits[group[-1]] = bits[group[-1]].copy()
+    bits[group[-1]][face, unit >> 6] ^= np.uint64(1) << np.uint64(unit & 63)
+    damaged = certify(replace(partition, bits=tuple(bits)), 0)
+    inner = (partition.edge_faces >= 0).all(axis=1)
+    inside = faces[partition.edge_faces] == face
+    around = inner & (inside[:, 0] != inside[:, 1])
+    assert around.sum() >= 3
+    assert damaged.wrong_edges == around.sum()
+    assert damaged.interior_mismatches == (faces == face).sum()
+
+
+def _stage_values(partition: sg.Partition, t: np.ndarray) -> list[np.ndarray]:
+    h, values = partition.plane.origin + t[None] @ partition.plane.basis, []
+    for stage in partition.network.stages:
+        values.append(stage.affine(h))
+        h = stage.activate(values[-1])
+    return values
+
+
 def test_degenerate_networks() -> None:
     """Concurrent lines, duplicates, dead layers and origins at which everything vanishes: roundings, no mismatches."""
     merged = 0

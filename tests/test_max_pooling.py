@@ -81,6 +81,24 @@ def test_canonical_bits_are_equal_exactly_where_the_winners_are(size: int) -> No
         assert any((one != other).any() for one, other in zip(bits, canonical, strict=True))
 
 
+@pytest.mark.parametrize("size", [2, 3, 5, 9])
+def test_comparisons_that_decide_are_those_of_the_winner(size: int) -> None:
+    """They hold wherever it wins, however all other candidates are ordered among themselves."""
+    values = np.random.default_rng(0).permuted(np.tile(np.arange(size, dtype=float), (2000, 1)), axis=1)
+    tournament = Tournament.of_windows(np.arange(size)[None])
+    bits = bits_of(tournament, values)
+    deciding, winners = tournament.deciding(bits), tournament.winners(bits)[:, 0]
+    n_deciding = sum(part.sum(axis=1) for part in deciding)
+    assert (n_deciding >= 1).all()
+    assert (n_deciding <= len(tournament.rounds)).all()
+    for winner in range(size):
+        rows = winners == winner
+        for part, of_round in zip(deciding, bits, strict=True):
+            assert (part[rows] == part[rows][0]).all()
+            decided = of_round[rows][:, part[rows][0]]
+            assert (decided == decided[0]).all()
+
+
 def test_canonical_bits_of_many_windows() -> None:
     generator = np.random.default_rng(3)
     windows = random_windows(generator, 3, 5, 7)
