@@ -44,9 +44,9 @@ def enumerated(half_width: float, overlap: bool) -> sg.Partition:
 
 def test_overlapping_windows() -> None:
     """Comparisons of nearly equal maxima are decided by their own sizes, not by those of the whole image."""
-    partition = enumerated(0.005, overlap=True)
+    partition = enumerated(0.002, overlap=True)
     assert sum(isinstance(stage.affine, TorchAffine) for stage in partition.network.stages) > 5
-    assert partition.n_regions > 500
+    assert partition.n_regions > 400
     certificate = partition.certify(200)
     assert certificate.ok, certificate
     assert certificate.interior_mismatches == certificate.sample_misses == certificate.duplicate_patterns == 0
