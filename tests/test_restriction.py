@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from piecewise_zoo import build
+from piecewise_zoo import Forward, build, randomised
 from torch import nn
 
 import splinegeo as sg
@@ -303,3 +303,17 @@ def test_maps_in_float32_hold_no_float64_beside_them(monkeypatch: pytest.MonkeyP
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 1.5 * nbytes + 200_000, (exact.n_regions, nbytes, peak)
+
+
+def test_values_of_another_scale_that_are_carried_past_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A skip connection with values 10^12 times as large as those of the units beside it."""
+    convolutions = {name: nn.Conv2d(2, 2, 3, padding=1) for name in ("a", "b", "c")}
+    model = randomised(Forward(lambda m, x: (1e12 * x).relu() + m.c(m.b(m.a(x).relu()).relu()).relu(), **convolutions))
+    plane = sg.Slice.through_points(np.random.default_rng(0).standard_normal((3, 2, 4, 4)))
+    matrices = sg.enumerate_regions(model, plane, sg.Box(1.0))
+    monkeypatch.setattr(reading, "DENSE_ENTRIES", 0)
+    operators = sg.enumerate_regions(model, plane, sg.Box(1.0))
+    assert has_operators(operators.network)
+    assert matrices.n_regions > 100
+    same_regions(matrices, operators)
+    assert operators.certify(200).ok
