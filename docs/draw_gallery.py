@@ -32,9 +32,9 @@ WIDEST = 1400
 # Frame of the migration that the page shows: between memorisation and generalisation.
 FRAME_OF_VIDEO = 0.8
 SCREEN = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
-PAGE_SIZE = (1280, 990)
+PAGE_SIZE = (1360, 990)
 # Where the page to share is clicked: near the first digit.
-CLICKED = (300, 660)
+CLICKED = (340, 660)
 
 
 def draw_all(run: Path, work: Path) -> None:
