@@ -12,6 +12,7 @@ from experiments.run_folder import RecordFolder
 from experiments.runs import figure8, figure9, norm_minimisation
 from experiments.transformer import TransformerSettings
 from experiments.transformer_training import AdditionSettings
+from viz.text import grouped
 
 TINY = AdditionSettings(TransformerSettings(7, 8, 12, 2, 4), train_fraction=0.5, steps=5, logs_per_decade=4)
 TINY_NETWORK = TwoLayerSettings(modulus=5, hidden_width=24)
@@ -34,8 +35,10 @@ def test_settings_are_the_papers():
         assert aligned == replace(baseline, grokalign=1e-3)
         assert "QUICK, not the paper's setting" in figure.QUICK.description
         assert f"p = {figure.QUICK.base.transformer.modulus}," in figure.QUICK.description
-        assert f"{figure.QUICK.base.steps} steps" in figure.QUICK.description
+        assert f"{grouped(figure.QUICK.base.steps)} steps" in figure.QUICK.description
         assert f"learning rate {figure.QUICK.base.learning_rate:g}" in figure.QUICK.description
+    shorter = figure8.PAPER.of_length(10_000)
+    assert shorter.description.endswith("48\u2009000 steps; here 10\u2009000 steps")
     paper = norm_minimisation.settings(norm_minimisation.PAPER, 2)
     assert paper["simulation"] == SimulationSettings(TwoLayerSettings(37, 512, 0.7, 2), 1e-3, 5000)
     assert paper["descent"].network == paper["simulation"].network
@@ -134,7 +137,7 @@ def test_norm_minimisation_trains_draws_and_reuses(
         assert ("run 2 of 2" in out) is not again
         assert "overlap of frequencies" in out
         assert len(out.strip().splitlines()[-3:]) == 3
-        assert out.strip().splitlines()[-1].startswith("Gradient descent, end")
+        assert out.strip().splitlines()[-1].startswith("gradient descent, end")
     for name in ("norm_minimisation_quick", "norm_minimisation_quick_circles"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
