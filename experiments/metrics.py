@@ -36,10 +36,10 @@ def accuracy_and_loss(
 def alignment_metrics(model: nn.Module, x: Float[Tensor, "n ..."], y: Int64[Tensor, " n"]) -> dict[str, float]:
     """Statistics over points of centroid, Jacobian rows and Jacobian norm, as `metric_statistic: value`.
 
-    jacobian_norm (Frobenius, exact) and pc1 (share of σ₁² in Σσᵢ², 0 for a zero Jacobian): mean. centroid_alignment
-    (cosine of x and its centroid μ) and centroid_norm (‖μ‖): mean, min, max. row_alignment (cosine of x and the
-    Jacobian's row of its class): mean, min, max. row_alignment_highest and _lowest: means over points of the largest
-    and the smallest cosine over all rows (Table 2 of arXiv 2506.12284).
+    jacobian_norm (Frobenius, exact) and pc1 (share of σ₁² in Σσᵢ², 0 for a zero Jacobian): mean. Of x and its centroid
+    μ, centroid_inner_product (⟨x, μ⟩), centroid_alignment (their cosine) and centroid_norm (‖μ‖): mean, min, max.
+    row_alignment (cosine of x and the Jacobian's row of its class): mean, min, max. row_alignment_highest and _lowest:
+    means over points of the largest and the smallest cosine over all rows (Table 2 of arXiv 2506.12284).
     """
     columns: dict[str, list[Tensor]] = {}
     for points, labels in zip(x.split(_JACOBIANS_PER_PASS), y.split(_JACOBIANS_PER_PASS), strict=True):
@@ -48,8 +48,10 @@ def alignment_metrics(model: nn.Module, x: Float[Tensor, "n ..."], y: Int64[Tens
         squares = gram.diagonal(dim1=1, dim2=2)
         total = squares.sum(1)
         row_cosines = _quotient(products, squares.sqrt() * lengths[:, None])
+        inner_products = products.sum(1)
         for name, values in (
-            ("centroid_alignment", _quotient(products.sum(1), centroid_norms * lengths)),
+            ("centroid_inner_product", inner_products),
+            ("centroid_alignment", _quotient(inner_products, centroid_norms * lengths)),
             ("centroid_norm", centroid_norms),
             ("row_alignment", row_cosines.gather(1, labels[:, None])[:, 0]),
             ("row_alignment_highest", row_cosines.amax(1)),
@@ -60,7 +62,7 @@ def alignment_metrics(model: nn.Module, x: Float[Tensor, "n ..."], y: Int64[Tens
             columns.setdefault(name, []).append(values)
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
     metrics = {f"{name}_mean": values.mean().item() for name, values in joined.items()}
-    for name in ("centroid_alignment", "centroid_norm", "row_alignment"):
+    for name in ("centroid_inner_product", "centroid_alignment", "centroid_norm", "row_alignment"):
         metrics |= {f"{name}_min": joined[name].min().item(), f"{name}_max": joined[name].max().item()}
     return metrics
 
