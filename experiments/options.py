@@ -19,7 +19,10 @@ Device = Annotated[
     str, typer.Option(help="Where to compute: auto (CUDA when there is one), cpu or cuda.", metavar="auto|cpu|cuda")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads on the CPU.", show_default="as many as torch takes")]
-DataDir = Annotated[Path, typer.Option(help="Folder of torchvision's data sets; the embedded one needs none.")]
+DataDir = Annotated[
+    Path,
+    typer.Option(help="Folder of torchvision's data sets, or of a run's data file; the embedded one needs none."),
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a missing data set into --data-dir.")]
 
 FigureFolder = Annotated[

@@ -283,6 +283,21 @@ def test_ctrl_c_says_how_to_resume(splinegeo, tmp_path: Path):
     )
 
 
+def test_a_second_ctrl_c_ends_at_once_what_the_first_has_stopped(splinegeo, monkeypatch: pytest.MonkeyPatch):
+    """Python's own handler would print a traceback while it shuts down."""
+
+    def stopped() -> None:
+        raise SystemExit(130)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(cli, "app", stopped)
+    try:
+        assert splinegeo("train").code == 130
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def test_regions_of_a_run(splinegeo, trained: Path, tmp_path: Path, mnist: LabelledImages):
     picture = tmp_path / "regions.png"
     result = splinegeo("regions", trained, "--checkpoint", "memorised", "--picture", picture)
