@@ -1,5 +1,6 @@
 """`splinegeo export-html`: a real run as a page in a real browser, clicked with a real mouse; and what it refuses."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -188,10 +189,10 @@ def test_partitions_are_kept_and_give_the_same_page(splinegeo, run: Path, tmp_pa
 def test_stopped_within_a_partition_nothing_in_part_is_kept(splinegeo, run: Path, tmp_path: Path, monkeypatch) -> None:
     """`enumerate_regions`, stopped, gives a part of the regions: kept as the whole it would be found again for ever."""
     advance = Watch.advance
-    left = iter(range(3))
+    calls = itertools.count()
 
     def interrupted(watch: Watch, n: int) -> None:
-        if next(left, None) is None:
+        if next(calls) == 3:
             raise KeyboardInterrupt
         advance(watch, n)
 
