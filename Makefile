@@ -31,7 +31,7 @@ install-dev: $(VENV)/.installed-dev  ## the same, with what the tests need
 demo: $(VENV)/.installed  ## train on the embedded MNIST subset and draw Figure 1 (about 4 minutes)
 	$(BIN)/splinegeo figure 1 demo
 
-gallery: $(VENV)/.installed-dev  ## draw docs/gallery (about 5 minutes)
+gallery: $(VENV)/.installed-dev  ## draw docs/gallery (about 15 minutes; 5 when its runs are there)
 	$(BIN)/python docs/draw_gallery.py demo
 
 reproduce: $(VENV)/.installed-dev  ## the paper's figures and tables at its settings, into reproduction/ (many hours)

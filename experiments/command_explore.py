@@ -69,7 +69,11 @@ def explore(
         return session
 
     session = while_napari_loads(begun)
-    explorer = open_explorer(session.source, session.custom, f"splinegeo: {path}", session)
+    try:
+        explorer = open_explorer(session.source, session.custom, f"splinegeo: {path}", session)
+    except BaseException:
+        session.close()
+        raise
     explorer.begin(session.index, name, place)
     if screenshot is None:
         work(explorer)

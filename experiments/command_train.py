@@ -88,6 +88,8 @@ def train(
     from experiments.train_run import lengthen
 
     chosen_device = choose_device(device)
+    if batched and logger == "wandb":
+        raise typer.BadParameter("a process logs one run to wandb: take --logger tensorboard, or leave out --batched")
     if logger is not None:
         check_logger(logger)
     if resume:
@@ -140,10 +142,6 @@ def train(
             numbers = parse_seeds(seeds)
             wanted = [(seed_folder(run, number), replace(settings, seed=number)) for number in numbers]
             if batched:
-                if logger == "wandb":
-                    raise typer.BadParameter(
-                        "a process logs one run to wandb: take --logger tensorboard, or leave out --batched"
-                    )
                 folders = [RunFolder.take_up(*one) for one in wanted]
                 train_batch_or_explain_stop(folders, images, chosen_device, "the same command", logger)
             failures = []
