@@ -17,6 +17,7 @@ from splinegeo._groups import whole_families
 from splinegeo._refinement import Limit, Refinement
 from splinegeo.affine import Affine
 from splinegeo.errors import PartitionFileError
+from splinegeo.mesh import Mesh
 from splinegeo.network import Network
 from splinegeo.refine import start_refinement
 from splinegeo.slice import Box, Slice
@@ -133,15 +134,14 @@ class RegionBlocks(Iterator["Partition"]):
                 bar.set_postfix_str(f"{n_blocks} blocks, {done / area:.0%} of the domain")
                 if block is not None:
                     n_blocks += 1
-                    complete = block.mesh.n_faces == 0 or abs(share - area) <= 1e-9 * area
-                    yield block.partition(plane, polygon, complete), place
+                    yield block.partition(plane, polygon, complete=not place), place  # never split: all of the domain
 
     def _parts(
         self, refinement: Refinement, after: Place | None, place: Place, watch: Watch
     ) -> Iterator[tuple[Refinement | None, Place, float]]:
-        """Blocks of a refinement with their places and areas; None for what is left out."""
+        """Blocks of a refinement with their places, and their areas for the progress bar; None for what is left out."""
         if after == ():
-            yield None, place, float(refinement.mesh.areas().sum())
+            yield None, place, self._area(refinement.mesh)
             return
         bounds: list[int] = []
         while not refinement.finished and len(bounds := self._bounds(refinement)) <= 2:
@@ -149,7 +149,7 @@ class RegionBlocks(Iterator["Partition"]):
         if refinement.finished:
             if after is not None:
                 raise PartitionFileError(_ANOTHER)
-            yield refinement, place, float(refinement.mesh.areas().sum())
+            yield refinement, place, self._area(refinement.mesh)
             return
         n_faces = refinement.mesh.n_faces
         last_left_out, n_before = after[0] if after is not None else (-1, n_faces)
@@ -159,9 +159,13 @@ class RegionBlocks(Iterator["Partition"]):
             left_out = after[1:] if after is not None and i == last_left_out else None
             part = (*place, (i, n_faces))
             if i < last_left_out or left_out == ():
-                yield None, part, float(refinement.mesh.faces(begin, end).areas().sum())
+                yield None, part, self._area(refinement.mesh.faces(begin, end))
             else:
                 yield from self._parts(refinement.part(begin, end).advance(Limit(None), watch), left_out, part, watch)
+
+    def _area(self, mesh: Mesh) -> float:
+        """The faces' area where it is shown; measuring takes a while."""
+        return float(mesh.areas().sum()) if self._progress else 0.0
 
     def _bounds(self, refinement: Refinement) -> list[int]:
         """Where the faces are to be split before the next stage, first and last included."""
