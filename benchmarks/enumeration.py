@@ -22,13 +22,15 @@ from child_process import Limits, Outcome, measure
 from machine import header, n_processors
 from peers import PEER_WORKLOADS, PEERS
 from tables import Row, curve_table, enumeration_table, timing_table
-from targets import OURS, targets_table
+from targets import OURS, targets_table, threads_table
 from tqdm import tqdm
 from workloads import CURVE, ENUMERATION, WORKLOADS
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
-_SECTIONS = ("curve", "derived", "start")
+_SECTIONS = ("threads", "curve", "derived", "start")
 _STREAMED = "splinegeo, streamed"
+# Pairs of runs for each run of the other tables: a ratio near one takes many.
+_PAIRS = 5
 # From this number of regions on the curve also shows the stream of blocks.
 _STREAMED_FROM = ("L120", "X120")
 _DERIVED_TARGETS = {
@@ -76,6 +78,8 @@ def _sections(plan: Plan) -> Iterator[list[str]]:
         held = targets_table(rows)
         if held:
             yield ["## Targets", "", *held, ""]
+    if "threads" in plan.selected and plan.threads[-1] > 1:
+        yield ["## One thread and all of them, in turns in one process", "", *_in_turns(plan), ""]
     if "curve" in plan.selected:
         yield ["## Linearity, one thread", "", *curve_table(_curve(plan)), ""]
     if "derived" in plan.selected:
@@ -93,6 +97,18 @@ def _enumeration(plan: Plan) -> list[Row]:
     order = [workload.name for workload in ENUMERATION]
     jobs.sort(key=lambda job: order.index(job[0]))
     return [_row(plan, *job) for job in tqdm(jobs, desc="enumeration", leave=False)]
+
+
+def _in_turns(plan: Plan) -> list[str]:
+    threads, turns, failures = plan.threads[-1], {}, []
+    for workload in tqdm([w.name for w in ENUMERATION if w.name in plan.selected], desc="threads", leave=False):
+        arguments = ["--workload", workload, "--runs", str(_PAIRS * plan.runs), "--budget", str(plan.budget)]
+        outcome = measure("turns", threads, plan.limits, arguments, {})
+        if outcome.failure:
+            failures.append(f"{workload}: {outcome.failure}")
+        else:
+            turns[workload] = (outcome.values["alone"], outcome.values["together"])
+    return [*threads_table(turns, threads), *failures]
 
 
 def _curve(plan: Plan) -> list[Row]:

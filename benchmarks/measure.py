@@ -20,7 +20,7 @@ _STREAM_MEMORY = 1 << 30
 def main() -> None:
     """Measure what the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["splinegeo", "streamed", "derived", "first-result", *PEERS])
+    parser.add_argument("what", choices=["splinegeo", "streamed", "turns", "derived", "first-result", *PEERS])
     parser.add_argument("--workload", choices=list(WORKLOADS), required=True)
     parser.add_argument("--folded", type=Path, help="the workload for a peer, as Workload.save_folded writes it")
     parser.add_argument("--threads", type=int, default=1)
@@ -39,6 +39,9 @@ def main() -> None:
         from derived import quantities
 
         result = {"quantities": quantities(workload, arguments.threads, arguments.runs)}
+    elif arguments.what == "turns":
+        alone, together = _splinegeo(workload, 1), _splinegeo(workload, arguments.threads)
+        result = in_turns(alone, together, arguments.runs, arguments.budget)
     else:
         if arguments.what == "splinegeo":
             run = _splinegeo(workload, arguments.threads)
@@ -72,6 +75,23 @@ def timed(run: Callable[[], int], runs: int, budget: float) -> dict:
         walls.append(wall)
         cpus.append(cpu)
     return {"regions": regions, "wall": walls, "cpu": cpus, "before": before}
+
+
+def in_turns(alone: Callable[[], int], together: Callable[[], int], runs: int, budget: float) -> dict:
+    """Wall seconds of warm runs of two ways, one after the other and each first as often as second."""
+    walls: dict[str, list[float]] = {"alone": [], "together": []}
+    ways = {"alone": alone, "together": together}
+    begin = time.perf_counter()
+    for run in ways.values():
+        run()
+    wanted = max(2, min(runs, int(budget / (time.perf_counter() - begin))))
+    for turn in range(wanted):
+        for way in sorted(ways, reverse=turn % 2 == 1):
+            gc.collect()
+            wall = time.perf_counter()
+            ways[way]()
+            walls[way].append(time.perf_counter() - wall)
+    return walls
 
 
 def _splinegeo(workload: Workload, threads: int) -> Callable[[], int]:

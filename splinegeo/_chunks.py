@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Int, Int64
@@ -12,8 +13,8 @@ from tqdm import tqdm
 
 from splinegeo.progress import current_follower
 
-_CHUNKS_PER_THREAD = 4
-_SMALLEST_CHUNK = 1 << 16
+_CHUNKS_PER_THREAD = 16
+_SMALLEST_CHUNK = 1 << 15
 _LARGEST_CHUNK = 1 << 18
 
 
@@ -49,15 +50,25 @@ class Watch:
 def chunk_bounds(start: Int[np.ndarray, "n+1"], threads: int) -> list[tuple[int, int]]:
     """Ranges of equal weight: `start` is the running sum of the items' weights, its first entry 0."""
     n = len(start) - 1
-    weight = int(start[-1])
-    wanted = 1 if threads == 1 else min(_CHUNKS_PER_THREAD * threads, weight // _SMALLEST_CHUNK)
-    n_chunks = min(n, max(wanted, weight // _LARGEST_CHUNK))
-    if n_chunks <= 1:
-        return [(0, n)] if n else []
+    n_chunks = _number_of_chunks(n, int(start[-1]), threads)
     targets = np.linspace(0, start[-1], n_chunks + 1)[1:-1]
     inner = np.searchsorted(start, targets)
-    edges = np.unique(np.concatenate([[0], np.clip(inner, 0, n), [n]]))
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    return _ranges(np.concatenate([[0], np.clip(inner, 0, n), [n]]))
+
+
+def even_chunks(n: int, weight: int, threads: int) -> list[tuple[int, int]]:
+    """Ranges of n items that all have the same weight."""
+    return _ranges(np.linspace(0, n, _number_of_chunks(n, n * weight, threads) + 1).astype(np.int64))
+
+
+def _number_of_chunks(n: int, weight: int, threads: int) -> int:
+    wanted = 1 if threads == 1 else min(_CHUNKS_PER_THREAD * threads, weight // _SMALLEST_CHUNK)
+    return max(1, min(n, max(wanted, weight // _LARGEST_CHUNK)))
+
+
+def _ranges(edges: Int64[np.ndarray, "n+1"]) -> list[tuple[int, int]]:
+    """The ranges between ascending edges, without those that are empty."""
+    return [(a, b) for a, b in pairwise(edges.tolist()) if a < b]
 
 
 def run_chunks(

@@ -95,6 +95,27 @@ def _interpolate_row(rows, r, u, w, births, i, columns):
 
 
 @kernel
+def family_blocks(parents, offsets, corners_per_block, ends):
+    """Where blocks of whole families end, each with as many of them as have so many corners, but with one at least;
+    returns the number of blocks. A family are consecutive faces with equal `parents`.
+    """
+    n_faces = parents.shape[0]
+    n = begin = end = 0
+    while end < n_faces:
+        family = end + 1
+        while family < n_faces and parents[family] == parents[end]:
+            family += 1
+        if end > begin and offsets[family] - offsets[begin] > corners_per_block:
+            ends[n] = begin = end
+            n += 1
+        end = family
+    if end > begin:
+        ends[n] = end
+        n += 1
+    return n
+
+
+@kernel
 def gather_rows(corners, begin, end, older_rows, births, columns, row_of, seen, block, rows):
     """Values at all vertices of a block of faces, `corners[begin:end]`: older rows are copied, born ones interpolated.
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from splinegeo._chunks import chunk_bounds, run_chunks
+from splinegeo._chunks import even_chunks, run_chunks
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
 from splinegeo._kernel import kernel
@@ -28,7 +28,7 @@ def close_gaps(
         face_begin, face_gap = np.ascontiguousarray(begin[:, 2]), np.ascontiguousarray(gap[:, 2])
         run_chunks(
             lambda a, b: _renumber_cut_edges(offspring.edge_faces, face_begin, face_gap, a, b),
-            chunk_bounds(np.arange(first.edge + 1), threads),
+            even_chunks(first.edge, 1, threads),
             threads,
         )
         places = [[Room(*row.tolist()) for row in rows] for rows in zip(begin[1:], end[1:], gap[1:], strict=True)]

@@ -32,13 +32,13 @@ class Loop(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _new_loop(max_vertices, max_corners, max_units):
-    """Work arrays for faces with at most so many local vertices, half-edges and crossing units."""
+def _new_loop(max_vertices, max_corners, max_units, room):
+    """Work arrays for faces with at most so many local vertices, half-edges and crossing units; values in this room."""
     words = (max_units + WORD - 1) // WORD
     return Loop(
         np.empty(max_vertices, np.int32),
         np.empty((max_vertices, 2), np.float64),
-        np.empty((max_vertices, max_units), np.float64),
+        room[: max_vertices * max_units].reshape(max_vertices, max_units),
         np.empty((max_vertices, words), np.uint64),
         np.empty((max_vertices, words), np.uint64),
         np.empty(max_corners, np.int32),
@@ -189,11 +189,12 @@ def most_meetings(n_chords, generosity):
 
 @kernel
 def count_room(offsets, sides, crossings, cuts, generosity, begin, end):
-    """Room that splitting faces begin..end may take: vertices, edges, faces, corners and kinks.
+    """Room that splitting faces begin..end may take: vertices, edges, faces, corners and kinks; then the corners of the
+    longest loop, and the most crossing units of a face.
 
     By Euler's formula, k chords with c meetings make k + 2c edges and 1 + k + c faces inside a face.
     """
-    n_vertices, n_edges, n_faces, n_corners, n_kinks = 0, 0, 0, 0, 0
+    n_vertices, n_edges, n_faces, n_corners, n_kinks, max_corners, max_units = 0, 0, 0, 0, 0, 1, 1
     for f in range(begin, end):
         k = crossings.start[f + 1] - crossings.start[f]
         if k == 0:
@@ -204,22 +205,28 @@ def count_room(offsets, sides, crossings, cuts, generosity, begin, end):
         n_vertices += meetings
         n_edges += k + 2 * meetings
         n_faces += 1 + k + meetings
-        n_corners += loop_length(f, offsets, sides, cuts) + 2 * (k + 2 * meetings)
+        length = loop_length(f, offsets, sides, cuts)
+        n_corners += length + 2 * (k + 2 * meetings)
         n_kinks += meetings * min(k - 1, _MEETINGS_PER_CHORD * generosity)
-    return n_vertices, n_edges, n_faces, n_corners, n_kinks
+        max_corners, max_units = max(max_corners, length), max(max_units, k)
+    return n_vertices, n_edges, n_faces, n_corners, n_kinks, max_corners, max_units
 
 
 @njit(cache=True, nogil=True)
-def loop_for(offsets, sides, crossings, cuts, generosity, begin, end):
-    """Work arrays for splitting any of the faces begin..end."""
-    max_corners, max_units = 1, 1
-    for f in range(begin, end):
-        k = crossings.start[f + 1] - crossings.start[f]
-        if k:
-            max_units = max(max_units, k)
-            max_corners = max(max_corners, loop_length(f, offsets, sides, cuts))
+def loop_for(max_corners, max_units, generosity, room):
+    """Work arrays for splitting any face whose loop has at most so many corners, and so many crossing units.
+
+    The largest of them lies in `room`, which has `count_values` numbers at least: new memory for each chunk of faces
+    costs its threads more than they gain.
+    """
     max_inner = most_meetings(max_units, generosity)
-    return _new_loop(max_corners + max_inner, 2 * max_corners + 2 * (max_units + 2 * max_inner), max_units)
+    return _new_loop(max_corners + max_inner, 2 * max_corners + 2 * (max_units + 2 * max_inner), max_units, room)
+
+
+@kernel
+def count_values(max_corners, max_units, generosity):
+    """Numbers that the values at a loop's local vertices may be."""
+    return (max_corners + most_meetings(max_units, generosity)) * max_units
 
 
 @kernel

@@ -1,11 +1,12 @@
 """One subdivision of a mesh by the units that cross its faces: edges are cut, then faces are split along chords."""
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
-from splinegeo._chunks import Watch, chunk_bounds, run_chunks, running_sum
+from splinegeo._chunks import Watch, chunk_bounds, even_chunks, run_chunks, running_sum
 from splinegeo._crossings import Births, Crossings
 from splinegeo._edges import (
     Cuts,
@@ -17,7 +18,7 @@ from splinegeo._edges import (
 )
 from splinegeo._faces import Offspring, Room, split_faces
 from splinegeo._gaps import close_gaps
-from splinegeo._loops import count_room, loop_for
+from splinegeo._loops import count_room, count_values, loop_for
 from splinegeo.mesh import Mesh
 
 
@@ -80,7 +81,7 @@ def subdivide(
         lambda a, b: cut_edges(
             mesh.edges, mesh.edge_labels, cuts, a, b, len(mesh.vertices), offspring.edges, offspring.edge_labels
         ),
-        chunk_bounds(np.arange(len(mesh.edges) + 1), threads),
+        even_chunks(len(mesh.edges), 1, threads),
         threads,
     )
     if keep_births:
@@ -119,23 +120,32 @@ def _split(
     """
     n_crossing = np.diff(crossings.start)
     chunks = chunk_bounds(mesh.offsets + crossings.value_start + 2 * running_sum(n_crossing**2), threads)
-    needs = run_chunks(
-        lambda a, b: count_room(mesh.offsets, mesh.sides, crossings, cuts, generosity, a, b), chunks, threads
+    needs = np.array(
+        run_chunks(
+            lambda a, b: count_room(mesh.offsets, mesh.sides, crossings, cuts, generosity, a, b), chunks, threads
+        ),
+        dtype=np.int64,
     )
+    largest = {begin: sizes for (begin, _), sizes in zip(chunks, needs[:, 5:].tolist(), strict=True)}
+    n_values = max(count_values(corners, k, generosity) for corners, k in largest.values())
     n_edge_born = len(edge_points)
     n_edge_kinks = int((np.diff(cuts.start) * np.diff(cuts.first_vertex)).sum()) if keep_births and with_kinks else 0
     start = np.array([n_edge_born, len(mesh.edges) + n_edge_born, 0, 0, n_edge_kinks])
-    limits = np.vstack([start, start + np.cumsum(needs, axis=0)]).astype(np.int64)
+    limits = np.vstack([start, start + np.cumsum(needs[:, :5], axis=0)])
     end = Room(*limits[-1].tolist())
     offspring = _allocate(end, bits.shape[1], edge_points, int(start[1]))
     births = _allocate_births(cuts, end, n_edge_kinks, edge_parameters, keep_births, with_kinks)
     room_of = {begin: Room(*limit.tolist()) for (begin, _), limit in zip(chunks, limits, strict=False)}
     first, next_room = room_of[0], room_of[0]
+    work = threading.local()
 
     def of_chunk(a: int, b: int) -> tuple[bool, tuple[Room, Room]]:
         nonlocal next_room
         room, room_end = (next_room, end) if threads == 1 else (room_of[a], room_of.get(b, end))
-        loop = loop_for(mesh.offsets, mesh.sides, crossings, cuts, generosity, a, b)
+        if not hasattr(work, "room"):
+            work.room = np.empty(n_values)
+        max_corners, max_units = largest[a]
+        loop = loop_for(max_corners, max_units, generosity, work.room)
         fits, filled = split_faces(
             mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, bits, crossings, cuts, births, edge_parameters,
             units.slopes, units.tolerance, closeness, units.stage, a, b, room, room_end, offspring, loop,

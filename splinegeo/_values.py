@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
 from splinegeo._bits import n_words
-from splinegeo._chunks import Watch, chunk_bounds, run_chunks, running_sum
+from splinegeo._chunks import Watch, chunk_bounds, even_chunks, run_chunks, running_sum
 from splinegeo._crossings import (
     Births,
     Crossings,
     count_crossings,
+    family_blocks,
     fill_crossings,
     find_in_block,
     gather_rows,
@@ -49,11 +50,11 @@ class Values:
         rows = empty_rows(n_older + len(self.births.ends), self.older.shape[1])
         run_chunks(
             lambda a, b: np.copyto(rows[a:b], self.older[a:b]),
-            chunk_bounds(rows.shape[1] * np.arange(n_older + 1), threads),
+            even_chunks(n_older, rows.shape[1], threads),
             threads,
         )
         births, n_units = self.births, rows.shape[1]
-        on_edges = chunk_bounds(n_units * np.arange(births.n_on_edges + 1), threads)
+        on_edges = even_chunks(births.n_on_edges, n_units, threads)
         for bounds in (on_edges, _ranges_inside_faces(births, n_older, n_units, threads)):
             run_chunks(lambda a, b: interpolate_rows(rows, births, n_older, self.columns, a, b), bounds, threads)
         return Values(rows)
@@ -108,7 +109,7 @@ def _from_rows(
     negative = np.empty_like(positive)
     run_chunks(
         lambda a, b: pack_signs(rows, tolerance, a, b, positive, negative),
-        chunk_bounds(rows.shape[1] * np.arange(len(rows) + 1), threads),
+        even_chunks(len(rows), rows.shape[1], threads),
         threads,
     )
     return run_chunks(
@@ -158,7 +159,7 @@ def _from_births(
 def _ranges_inside_faces(births: Births, n_older: int, n_units: int, threads: int) -> list[tuple[int, int]]:
     """Ranges of the births inside faces that do not build on each other, as long as chunks of so many units."""
     first, n = births.n_on_edges, len(births.ends)
-    length = max((end - begin for begin, end in chunk_bounds(n_units * np.arange(n - first + 1), threads)), default=1)
+    length = max((end - begin for begin, end in even_chunks(n - first, n_units, threads)), default=1)
     starts = np.empty((n - first) // length + 1, dtype=np.int64)
     found = independent_births(births, n_older + first, length, starts)
     edges = [first, *starts[:found][::-1].tolist(), n]
@@ -169,17 +170,10 @@ def _family_blocks(mesh: Mesh, parents: np.ndarray | None, corners_per_block: in
     """Ranges of faces with about so many corners that hold whole families: all children of the faces they were cut
     from.
     """
-    parents = np.arange(mesh.n_faces) if parents is None else parents
-    family_start = np.append(np.nonzero(np.diff(parents, prepend=-1))[0], len(parents))
-    corner_start = mesh.offsets[family_start]
-    bounds = []
-    first = 0
-    while first + 1 < len(family_start):
-        last = int(np.searchsorted(corner_start, corner_start[first] + corners_per_block, side="right")) - 1
-        last = max(last, first + 1)
-        bounds.append((int(family_start[first]), int(family_start[last])))
-        first = last
-    return bounds
+    parents = np.arange(mesh.n_faces, dtype=np.int32) if parents is None else parents
+    ends = np.empty(mesh.n_faces, dtype=np.int64)
+    n = family_blocks(parents, mesh.offsets, corners_per_block, ends)
+    return list(pairwise([0, *ends[:n].tolist()]))
 
 
 def _of_faces(

@@ -17,6 +17,8 @@ from splinegeo.magnitudes import Power, sums_of_sizes
 
 Rows = Float64[np.ndarray, "... m"]
 _BATCH_BYTES = 1 << 27
+# Rows that are transposed together, so that both sides of the copy stay in the cache.
+_STRIP = 16
 
 
 class AffineMap(Protocol):
@@ -75,7 +77,8 @@ class Affine:
     def columns(self) -> Float64[np.ndarray, "m n"]:
         """The rows of Wᵀ, contiguous."""
         columns = empty_rows(*self.weight.T.shape)
-        columns[:] = self.weight.T
+        for begin in range(0, len(self.weight), _STRIP):
+            columns[:, begin : begin + _STRIP] = self.weight[begin : begin + _STRIP].T
         return columns
 
     def __call__(self, h: Rows) -> Rows:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 from scipy.sparse import csr_array
 
-from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._chunks import chunk_bounds, even_chunks, run_chunks, running_sum
 from splinegeo._polygon_overlap import Boxes, overlap_pairs, pair_faces
 from splinegeo.errors import ShapeError
 from splinegeo.locate import Grid
@@ -73,7 +73,7 @@ def overlap_areas(first: "Partition", second: "Partition") -> csr_array:
             a.vertices, a.offsets, a.corners, first.areas, b.vertices, b.offsets, b.corners, second.areas,
             faces, partners, begin, end, areas,
         ),
-        chunk_bounds(np.arange(len(partners) + 1), threads),
+        even_chunks(len(partners), 1, threads),
         threads,
     )  # fmt: skip
     extent = np.minimum((boxes.high - boxes.low).max(axis=1)[faces], (others.high - others.low).max(axis=1)[partners])

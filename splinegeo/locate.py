@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
+from splinegeo._chunks import even_chunks, run_chunks, running_sum
 from splinegeo._location import count_faces, list_faces, search
 from splinegeo.mesh import Mesh
 
@@ -49,7 +49,7 @@ def locate(
             mesh.vertices, mesh.offsets, mesh.corners, grid.low, grid.scale, grid.shape[0], grid.start, grid.faces,
             points, slack, a, b, found,
         ),
-        chunk_bounds(np.arange(len(points) + 1), threads),
+        even_chunks(len(points), 1, threads),
         threads,
     )  # fmt: skip
     return found

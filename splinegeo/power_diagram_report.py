@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
-from splinegeo._chunks import chunk_bounds, run_chunks
+from splinegeo._chunks import even_chunks, run_chunks
 from splinegeo._sibling_cells import flip_gains
 from splinegeo.face_corners import FacePoints, corners_and_centres
 from splinegeo.layer_diagram import LayerDiagram, all_threads, layer_diagrams
@@ -129,7 +129,7 @@ class _Flips:
         maps, parents, slopes = block.maps, block.parents, block.slopes
         run_chunks(
             lambda a, b: flip_gains(points, rows, maps, parents, slopes, self.slopes_below, a, b, gains),
-            chunk_bounds(np.arange(len(rows) + 1), all_threads()),
+            even_chunks(len(rows), 1, all_threads()),
             all_threads(),
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from splinegeo._bits import unpack
+from splinegeo.affine import Affine
 from splinegeo.region_maps import affine_before
 
 if TYPE_CHECKING:
@@ -253,4 +254,4 @@ def _find_signs(
 
 def has_operators(network: "Network") -> bool:
     """Whether an affine map of the network is too large to be held as a matrix."""
-    return any(affine_before(network, stage).columns is None for stage in range(len(network.stages) + 1))
+    return any(not isinstance(affine_before(network, stage), Affine) for stage in range(len(network.stages) + 1))

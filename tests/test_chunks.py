@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from splinegeo._chunks import chunk_bounds, run_chunks
+from splinegeo._chunks import chunk_bounds, even_chunks, run_chunks
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -80,3 +80,14 @@ def test_chunks_cover_all_items_with_about_equal_weights() -> None:
     assert (bounds[0][0], bounds[-1][1]) == (0, 2000)
     sums = [start[b] - start[a] for a, b in bounds]
     assert max(sums) - min(sums) <= 2 * weights.max()
+
+
+@pytest.mark.parametrize(("n", "weight"), [(0, 1), (1, 1 << 30), (7, 1 << 20), (1_000_000, 1), (3000, 512)])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_even_chunks_are_those_of_equal_weights(n: int, weight: int, threads: int) -> None:
+    bounds = even_chunks(n, weight, threads)
+    assert [a for a, _ in bounds] == [0, *[b for _, b in bounds]][: len(bounds)]
+    assert sum(b - a for a, b in bounds) == n
+    sizes = [b - a for a, b in bounds] or [0]
+    assert max(sizes) - min(sizes) <= 1
+    assert len(bounds) == len(chunk_bounds(weight * np.arange(n + 1), threads))
