@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
-from splinegeo._bits import n_words, pack, unpack
+from splinegeo._bits import pack, unpack
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import Watch, run_chunks
-from splinegeo._crossings import Crossings
-from splinegeo._groups import join_group, whole_families
+from splinegeo._cutting import Begun, Limit, begin_cut, crossings_to_come, cut_by_stage
+from splinegeo._groups import join_group
 from splinegeo._products import multiply_activated, product_tiles
 from splinegeo._rows import empty_rows
-from splinegeo._subdivision import Subdivision, Units, subdivide
-from splinegeo._values import Values, find_crossings
-from splinegeo.affine import Affine, AffineMap
+from splinegeo._subdivision import Subdivision, Units
+from splinegeo._values import Values
+from splinegeo.affine import Affine
 from splinegeo.mesh import Mesh
 from splinegeo.partition import Partition
 from splinegeo.region_maps import first_affine
@@ -23,42 +23,10 @@ from splinegeo.slice import Slice
 from splinegeo.stages import Network, Stage
 from splinegeo.tolerance import merging_distance, unit_tolerance
 
-# A face crossed by many units is first cut by a few of them, so that its parts see few units each.
-_FIRST_CUT = 16
-_MANY_UNITS = 64
 # So many products keep a thread busy for longer than it takes to wake it.
 _MANY_PRODUCTS = 1 << 22
 # Units that change sign in the stages at work, where only these are tracked: their number is not known before.
 _KINKS_TO_COME = 64
-
-
-@dataclass
-class Limit:
-    """How many regions to give at most, and whether anything was left out for it."""
-
-    regions: int | None
-    reached: bool = False
-    families: Int32[np.ndarray, " F"] | None = None
-    """Faces that are to stay together, by equal numbers, ascending; None: any may be left out alone."""
-
-    def crop(self, mesh: Mesh, crossings: Crossings, bits: np.ndarray) -> tuple[Mesh, Crossings, np.ndarray]:
-        """As many of the first faces as surely give no more regions than the limit; at least one."""
-        if self.regions is None:
-            return mesh, crossings, bits
-        n_parts = np.cumsum(1 + np.diff(crossings.start))
-        n = max(1, int(np.searchsorted(n_parts, self.regions, side="right")))
-        if self.families is not None:
-            n = max(whole_families(self.families, n), whole_families(self.families, 1, "right"))
-        if n == mesh.n_faces:
-            return mesh, crossings, bits
-        self.reached = True
-        cropped = Crossings(
-            start=crossings.start[: n + 1],
-            units=crossings.units[: crossings.start[n]],
-            value_start=crossings.value_start[: n + 1],
-            values=crossings.values[: crossings.value_start[n]],
-        )
-        return mesh.faces(0, n), cropped, bits[:n]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +47,8 @@ class Refinement:
     noise: Float64[np.ndarray, " m"]
     parents: tuple[Int32[np.ndarray, " F"], ...] = field(default=())
     bits: tuple[UInt64[np.ndarray, "F words"], ...] = field(default=())
+    begun: Begun | None = None
+    """What some units of the next stage have done already, if they have."""
 
     @classmethod
     def start(cls, network: Network, plane: Slice, polygon: Float64[np.ndarray, "k 2"], threads: int) -> "Refinement":
@@ -132,14 +102,15 @@ class Refinement:
         stages = self.network.stages
         stage = stages[self.index]
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
-        tolerance, noise = unit_tolerance(stage, self.sizes, self.noise)
+        units, noise = self._units_and_noise()
         limit.families = self.families
-        units = Units(self.index, stage.slopes, tolerance)
         values, sizes = self.values, self.sizes
         if isinstance(values, Restriction):
             values, cut, sizes = _cut_restricted(self.mesh, values, units, self.closeness, self.threads, limit, watch)
         else:
-            values, cut = _cut(self.mesh, values, units, self.closeness, self.threads, following, limit, watch)
+            values, cut = cut_by_stage(
+                self.mesh, values, units, self.closeness, self.threads, following is not None, limit, watch, self.begun
+            )
         parents, bits = (*self.parents, cut.parents), (*self.bits, cut.bits)
         for group in self.network.groups:
             if self.index == group[-1]:
@@ -156,7 +127,34 @@ class Refinement:
             noise=noise,
             parents=parents,
             bits=bits,
+            begun=None,
         )
+
+    def _units_and_noise(self) -> tuple[Units, Float64[np.ndarray, " n"]]:
+        stage = self.network.stages[self.index]
+        tolerance, noise = unit_tolerance(stage, self.sizes, self.noise)
+        return Units(self.index, stage.slopes, tolerance), noise
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether the next stage may cut by some of its units first: not where comparisons are joined afterwards."""
+        in_group = any(self.index in group for group in self.network.groups)
+        return not self.finished and isinstance(self.values, Values) and not in_group
+
+    def crossings_to_come(self, watch: Watch) -> Int64[np.ndarray, " F"]:
+        """How many units of the next stage cross each face and have not cut it."""
+        return crossings_to_come(self.mesh, *self._values_and_units(), self.begun, self.threads, watch).counts
+
+    def begin_stage(self, watch: Watch) -> "Refinement":
+        """The faces after a few units of the next stage that cross them: the others are left to `advance`."""
+        values, units = self._values_and_units()
+        mesh, values, begun = begin_cut(self.mesh, values, units, self.begun, self.closeness, self.threads, watch)
+        return replace(self, mesh=mesh, values=values, begun=begun)
+
+    def _values_and_units(self) -> tuple[Values, Units]:
+        if not isinstance(self.values, Values):
+            raise TypeError("the values of this stage's units are not held")
+        return self.values, self._units_and_noise()[0]
 
     def part(self, begin: int, end: int) -> "Refinement":
         """The faces begin..end alone."""
@@ -164,13 +162,18 @@ class Refinement:
         values = self.values
         if not self.finished and isinstance(values, Values):
             values = values.at(self.mesh, begin, end, self.threads)
-        parents, bits = list(self.parents), list(self.bits)
+        parents, bits, begun = list(self.parents), list(self.bits), self.begun
+        if begun is not None:
+            before, begun = begun.parents[begin:end], begun.part(begin, end)
+            begin, end = int(before[0]), int(before[-1]) + 1
         for i in range(self.index - 1, -1, -1):
             bits[i] = bits[i][begin:end]
             of_part = parents[i][begin:end]
             begin, end = int(of_part[0]), int(of_part[-1]) + 1
             parents[i] = of_part - np.int32(begin)
-        return replace(self, mesh=mesh.used_vertices(), values=values, parents=tuple(parents), bits=tuple(bits))
+        return replace(
+            self, mesh=mesh.used_vertices(), values=values, parents=tuple(parents), bits=tuple(bits), begun=begun
+        )
 
     def partition(self, plane: Slice, polygon: Float64[np.ndarray, "k 2"], complete: bool) -> Partition:
         """The finished faces as a partition."""
@@ -230,7 +233,7 @@ def _cut_restricted(
     mesh = mesh.used_vertices()  # a limit has left out faces
     found = restriction.undecided(mesh.vertices, units.tolerance)
     crossing = Units(units.stage, units.slopes[found.units], units.tolerance[found.units])
-    _, cut = _cut(mesh, Values(found.values), crossing, closeness, threads, None, limit, watch)
+    _, cut = cut_by_stage(mesh, Values(found.values), crossing, closeness, threads, False, limit, watch)
     signs = np.where(found.active[found.units], -1.0, 1.0)
     reach = np.maximum(signs * found.values, 0.0).max(axis=0)
     restriction = restriction.advance(found.units, found.active, reach, watch)
@@ -251,35 +254,3 @@ def _of_all_units(
     for i, unit in enumerate(units):
         bits[:, unit >> 6] |= of_units[:, i] << np.uint64(unit & 63)
     return cut._replace(mesh=replace(cut.mesh, edge_labels=labels), bits=bits)
-
-
-def _cut(
-    mesh: Mesh,
-    values: Values,
-    units: Units,
-    closeness: float,
-    threads: int,
-    following: AffineMap | None,
-    limit: Limit,
-    watch: Watch,
-) -> tuple[Values, Subdivision]:
-    """Cut the mesh by one stage's units; returns the values at the vertices that are older than the cut, too."""
-    if following is not None or values.parents is None:  # every vertex is older than the next stage's births
-        values = values.at_all_vertices(threads)
-    keep_births = following is not None
-    bits = np.zeros((mesh.n_faces, n_words(len(units.slopes))), dtype=np.uint64)
-    if mesh.n_faces > 1 or len(units.slopes) <= _MANY_UNITS:
-        crossings = find_crossings(mesh, values, units.tolerance, bits, threads, watch)
-        mesh, crossings, bits = limit.crop(mesh, crossings, bits)
-        return values, subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, keep_births, watch)
-    first = np.arange(len(units.slopes)) < _FIRST_CUT
-    crossings = find_crossings(mesh, values, np.where(first, units.tolerance, np.inf), bits, threads, watch)
-    coarse = subdivide(mesh, crossings, bits, units, closeness, threads, True, False, watch)
-    values = Values(values.older, coarse.births).at_all_vertices(threads)
-    mesh, bits = coarse.mesh, coarse.bits
-    if limit.families is not None:
-        limit.families = limit.families[coarse.parents]
-    crossings = find_crossings(mesh, values, np.where(first, np.inf, units.tolerance), bits, threads, watch)
-    mesh, crossings, bits = limit.crop(mesh, crossings, bits)
-    cut = subdivide(mesh, crossings, bits, units, closeness, threads, keep_births, keep_births, watch)
-    return values, cut._replace(parents=coarse.parents[cut.parents])

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import OutOfTimeError, Watch
 from splinegeo._compilation import announce_compilation
-from splinegeo._refinement import Limit, Refinement
+from splinegeo._cutting import Limit
+from splinegeo._refinement import Refinement
 from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition

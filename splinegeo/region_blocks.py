@@ -7,14 +7,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import nn
 from tqdm import tqdm
 
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import Watch
+from splinegeo._cutting import FIRST_CUT, Limit
 from splinegeo._groups import whole_families
-from splinegeo._refinement import Limit, Refinement
+from splinegeo._refinement import Refinement
 from splinegeo.affine import Affine
 from splinegeo.errors import PartitionFileError
 from splinegeo.mesh import Mesh
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # on average in the networks that we have seen.
 _FACE_BYTES = 500
 _PARTS = 8
+# Of the pattern words of a stage that is cut.
+_COPIES_OF_PATTERNS = 4
 _PROBE_SEED = 2
 _ANOTHER = "the blocks are of another enumeration: choose another folder"
 
@@ -144,8 +147,9 @@ class RegionBlocks(Iterator["Partition"]):
             yield None, place, self._area(refinement.mesh)
             return
         bounds: list[int] = []
-        while not refinement.finished and len(bounds := self._bounds(refinement)) <= 2:
-            refinement = refinement.advance(Limit(None), watch)
+        while not refinement.finished and len(bounds := self._bounds(refinement, watch)) <= 2:
+            begins = self._is_large(refinement, watch)
+            refinement = refinement.begin_stage(watch) if begins else refinement.advance(Limit(None), watch)
         if refinement.finished:
             if after is not None:
                 raise PartitionFileError(_ANOTHER)
@@ -161,22 +165,43 @@ class RegionBlocks(Iterator["Partition"]):
             if i < last_left_out or left_out == ():
                 yield None, part, self._area(refinement.mesh.faces(begin, end))
             else:
-                yield from self._parts(refinement.part(begin, end).advance(Limit(None), watch), left_out, part, watch)
+                faces = refinement.part(begin, end)
+                if refinement.begun is None:
+                    faces = faces.advance(Limit(None), watch)
+                yield from self._parts(faces, left_out, part, watch)
 
     def _area(self, mesh: Mesh) -> float:
         """The faces' area where it is shown; measuring takes a while."""
         return float(mesh.areas().sum()) if self._progress else 0.0
 
-    def _bounds(self, refinement: Refinement) -> list[int]:
-        """Where the faces are to be split before the next stage, first and last included."""
-        face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
+    def _is_large(self, refinement: Refinement, watch: Watch) -> bool:
+        """Whether the parts of a single face may take too much memory, and a few units can divide them before."""
+        if refinement.mesh.n_faces > 1 or not refinement.can_begin:
+            return False
+        n_crossing = refinement.crossings_to_come(watch)
+        return bool(n_crossing[0] > FIRST_CUT and _bytes_of_parts(refinement, n_crossing).sum() > self._memory)
+
+    def _bounds(self, refinement: Refinement, watch: Watch) -> list[int]:
+        """Where the faces are to be split before the next stage, or within one; first and last included."""
         n_faces = refinement.mesh.n_faces
+        if refinement.begun is not None:
+            taken = np.append(0.0, np.cumsum(_bytes_of_parts(refinement, refinement.crossings_to_come(watch))))
+            shares = np.linspace(0, taken[-1], min(n_faces, int(-(-taken[-1] // self._memory))) + 1)
+            return np.unique(np.searchsorted(taken, shares)).tolist()
+        face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
         n_blocks = min(n_faces, -(-n_faces * face_bytes // self._memory))
         bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
         families = refinement.families
         if families is not None:
             bounds = sorted({whole_families(families, n) for n in bounds})
         return bounds
+
+
+def _bytes_of_parts(refinement: Refinement, n_crossing: Int64[np.ndarray, " F"]) -> Float64[np.ndarray, " F"]:
+    """What the parts of each face take while so many units cut it, at most: if all of them meet each other there."""
+    k = n_crossing.astype(np.float64)
+    n_units = refinement.network.stages[refinement.index].n_units
+    return (1 + k * (k + 1) / 2) * (_FACE_BYTES + _COPIES_OF_PATTERNS * n_units / 8)
 
 
 def _digest(*arrays: np.ndarray) -> str:

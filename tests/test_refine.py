@@ -178,7 +178,8 @@ def test_operators_give_the_regions_that_matrices_give(monkeypatch: pytest.Monke
 
 
 def test_a_part_holds_the_values_of_its_own_vertices_alone() -> None:
-    from splinegeo._refinement import Limit, Refinement
+    from splinegeo._cutting import Limit
+    from splinegeo._refinement import Refinement
     from splinegeo._values import Values
     from splinegeo.slice import domain_polygon
 

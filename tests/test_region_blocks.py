@@ -118,3 +118,33 @@ def test_maps_too_large_to_be_held_are_part_of_the_source(monkeypatch: pytest.Mo
     changed = sg.iterate_regions(model, plane).source
     assert not np.allclose(changed["operators"], source["operators"], rtol=1e-9, atol=0)
     assert region_blocks.iterate_regions is sg.iterate_regions
+
+
+@pytest.mark.parametrize(
+    ("sizes", "memory"), [((2, 120, 20, 3), 1 << 20), ((2, 200, 3), 1 << 20), ((2, 90, 3), 1 << 14)]
+)
+def test_a_wide_layer_is_divided_before_all_of_it_has_cut(
+    sizes: tuple[int, ...], memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mlp(sizes, bias=True, seed=7)
+    whole = sg.enumerate_regions(model, IDENTITY_PLANE, sg.Box(1.0))
+    cut_at_once: list[int] = []
+    advance = Refinement.advance
+
+    def counted(self: Refinement, *arguments: object) -> Refinement:
+        finer = advance(self, *arguments)  # type: ignore[arg-type]
+        if self.index == 0:
+            cut_at_once.append(finer.mesh.n_faces)
+        return finer
+
+    monkeypatch.setattr(Refinement, "advance", counted)
+    found = list(sg.iterate_regions(model, IDENTITY_PLANE, sg.Box(1.0), memory=memory))
+    patterns = np.concatenate([block.pattern_keys() for block in found])
+    assert len(cut_at_once) > 1
+    assert max(cut_at_once) <= max(memory / 500, (1 + 16 * 17 // 2))
+    assert len(patterns) == whole.n_regions
+    np.testing.assert_array_equal(np.unique(patterns, axis=0), np.unique(whole.pattern_keys(), axis=0))
+    assert sum(block.areas.sum() for block in found) == pytest.approx(4.0, rel=1e-13)
+    for block in found[:: max(1, len(found) // 5)]:
+        certificate = block.certify(n_samples=200)
+        assert certificate.ok, certificate
