@@ -21,6 +21,10 @@ class CheckpointError(ExperimentError):
     """A checkpoint is missing, truncated, foreign, of another architecture, or holds NaN or infinite weights."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint is not what was written: truncated, overwritten, or changed in some place."""
+
+
 class TrainingError(ExperimentError, ArithmeticError):
     """Training cannot go on: the loss is no longer finite."""
 

@@ -85,12 +85,17 @@ class GrokfastMA(Method):
                     parameter.grad.add_(part.view_as(parameter), alpha=self.factor / window)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The window, its running sum, and the number of gradients so far."""
-        return {"gradients": self.gradients, "total": self.total, "count": torch.tensor(self.count)}
+        """The gradients in the window, their running sum, and the number of gradients so far."""
+        return {"gradients": self.gradients[: self.count], "total": self.total, "count": torch.tensor(self.count)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue where `state_dict` was taken. Raises CheckpointError when that was of another model or window."""
-        check_state(self.name, state, self.state_dict())
-        self.gradients.copy_(state["gradients"])
+        there = len(state["gradients"]) if "gradients" in state and state["gradients"].ndim else 0
+        # Older versions kept the rows that are not filled yet as well.
+        full = there == len(self.gradients)
+        count = int(state["count"]) if "count" in state and state["count"].numel() == 1 else 0
+        expected = self.state_dict() | {"gradients": self.gradients if full else self.gradients[:count]}
+        check_state(self.name, state, expected)
+        self.gradients.zero_()[:there].copy_(state["gradients"])
         self.total = state["total"].to(self.total, copy=True)
         self.count = int(state["count"])

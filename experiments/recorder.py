@@ -12,6 +12,7 @@ from experiments.loggers import Logger
 from experiments.metrics import accuracy_and_loss, training_metrics
 from experiments.region_metrics import REGION_METRICS, region_metrics
 from experiments.run_folder import RunFolder
+from experiments.saving import SavingPace
 from experiments.schedule import log_spaced_epochs, sparse_epochs
 from experiments.training import EpochSummary, Training
 from splinegeo.errors import InvalidNetworkError, SplineGeoError
@@ -43,13 +44,18 @@ class Recorder:
         self.memorised_epoch: int | None = None
         self.target_epoch: int | None = None
         self.saved_epoch = 0
-        self.saved_at = time.monotonic()
+        self.pace = SavingPace()
         self.test_accuracy = 0.0
 
-    def resume(self) -> int:
-        """Restore the latest state; returns its epoch."""
+    def resume(self) -> int | None:
+        """Restore the latest state, or the one before if that is damaged; returns its epoch, None where there is none.
+
+        Raises CheckpointError when what was saved cannot be resumed from.
+        """
+        checkpoint = self.run.recover_latest()
+        if checkpoint is None:
+            return None
         path = self.run.latest_path
-        checkpoint = read_checkpoint(path)
         load_weights(self.training.model, checkpoint, path)
         try:
             self.training.load_optimizer_and_methods(checkpoint.tensors)
@@ -93,7 +99,8 @@ class Recorder:
         return self.test_accuracy > target
 
     def record(self, epoch: int, summary: EpochSummary | None) -> None:
-        """Write metrics, weights and, last, the state to resume from: what a kill leaves of it, resuming undoes.
+        """Write metrics, weights and, last, the state to resume from where it is due: what is ahead of it after a kill,
+        resuming undoes.
 
         Raises TrainingError when weights or metrics are not finite.
         """
@@ -121,7 +128,8 @@ class Recorder:
         for logger in self.loggers:
             logger.log(epoch, {name: value for name, value in (progress | metrics).items() if value is not None})
         self.run.save_weights(self.training.weights(), {"epoch": epoch, "events": events})
-        self.save_latest(epoch)
+        if FINAL in events or self.pace.is_due(self.seconds, is_logged=True):
+            self.save_latest(epoch)
 
     def _measure(self, epoch: int, sparse: bool) -> dict[str, float]:
         model, chosen = self.training.model, self.run.settings.training
@@ -171,9 +179,9 @@ class Recorder:
             "memorised_epoch": self.memorised_epoch,
             "target_epoch": self.target_epoch,
         }
-        self.run.save_latest(self.training.state(), description)
+        with self.pace.saving(self.seconds):
+            self.run.save_latest(self.training.state(), description)
         self.saved_epoch = epoch
-        self.saved_at = time.monotonic()
 
     def progress_text(self, summary: EpochSummary) -> str:
         """Accuracies for the progress bar: training in this epoch, test when last measured."""

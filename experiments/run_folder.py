@@ -12,7 +12,8 @@ from typing import Any, Self
 from torch import Tensor
 
 from experiments.checkpoint import Checkpoint, read_checkpoint, read_description, write_checkpoint
-from experiments.errors import RunFolderError, SettingsError, TrainingError
+from experiments.errors import DamagedCheckpointError, RunFolderError, SettingsError, TrainingError
+from experiments.latest_state import LATEST, latest_path, read_latest_description, recover_latest, write_latest
 from experiments.provenance import provenance
 from experiments.run_path import check_run_path
 from experiments.settings import RunSettings, as_json, differences, from_json
@@ -20,14 +21,14 @@ from splinegeo.atomic import TEMPORARY_SUFFIX, write_atomically
 
 FORMAT = "splinegeo-run"
 VERSION = 1
-LATEST = "latest"
 
 
 class RecordFolder:
     """Reads and writes one run of any experiment; what is trained, its frozen dataclass of settings says.
 
     `checkpoints/epoch_000035.safetensors` holds the weights after 35 epochs, `checkpoints/latest.safetensors` the
-    newest weights together with all that resuming needs. `metrics.jsonl` has one JSON object a line, ordered by epoch.
+    newest weights together with all that resuming needs, `previous.safetensors` the same of the time before it was last
+    written. `metrics.jsonl` has one JSON object a line, ordered by epoch.
     """
 
     def __init__(self, path: Path, settings: Any, provenance: Mapping[str, Any]) -> None:
@@ -113,7 +114,7 @@ class RecordFolder:
     @property
     def latest_path(self) -> Path:
         """The checkpoint that training resumes from."""
-        return self.checkpoint_folder / f"{LATEST}.safetensors"
+        return latest_path(self.checkpoint_folder)
 
     def checkpoint_path(self, epoch: int) -> Path:
         """Where the weights after `epoch` epochs are, or would be."""
@@ -165,8 +166,22 @@ class RecordFolder:
         write_checkpoint(self.checkpoint_path(description["epoch"]), tensors, description)
 
     def save_latest(self, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-        """Replace the checkpoint that training resumes from."""
-        write_checkpoint(self.latest_path, tensors, description)
+        """Write the state that training resumes from; the one before stays beside it."""
+        write_latest(self.checkpoint_folder, tensors, description)
+
+    def latest_description(self) -> dict[str, Any] | None:
+        """The description of the state that training would resume from; None when nothing has been saved.
+
+        Raises CheckpointError when none can be read.
+        """
+        return read_latest_description(self.checkpoint_folder)
+
+    def recover_latest(self) -> Checkpoint | None:
+        """Read the state to resume from, if need be the previous one; None when training is to begin.
+
+        Raises CheckpointError when none can be read although something was trained.
+        """
+        return recover_latest(self.checkpoint_folder)
 
     def checkpoints(self) -> dict[int, list[str]]:
         """Epochs of the weights on disk with the events of each (mostly none), in order of epochs."""
@@ -174,13 +189,13 @@ class RecordFolder:
         return dict(sorted((entry["epoch"], entry["events"]) for entry in descriptions))
 
     def locate_checkpoint(self, which: int | str) -> Path:
-        """Path of a checkpoint by its epoch, by its event ("memorised", "final"), or "latest".
+        """Path of a checkpoint by its epoch, by its event ("memorised", "final"), or "latest", the newest weights.
 
         Raises RunFolderError naming the checkpoints that there are.
         """
-        if which == LATEST and self.latest_path.is_file():
-            return self.latest_path
         checkpoints = self.checkpoints()
+        if which == LATEST and (checkpoints or self.latest_path.is_file()):
+            return self._newest(max(checkpoints, default=-1))
         for epoch, events in checkpoints.items():
             if str(which) == str(epoch) or which in events:
                 return self.checkpoint_path(epoch)
@@ -190,6 +205,17 @@ class RecordFolder:
             f"{epoch} ({', '.join(events)})" if events else str(epoch) for epoch, events in checkpoints.items()
         )
         raise RunFolderError(f"{self.path} has no checkpoint {which!r}: there are {there}")
+
+    def _newest(self, epoch: int) -> Path:
+        # The state to resume from may be older than the newest weights, or damaged; and these are smaller.
+        try:
+            if not self.latest_path.is_file() or read_description(self.latest_path)["epoch"] <= epoch:
+                return self.checkpoint_path(epoch)
+        except DamagedCheckpointError:
+            if epoch >= 0:
+                return self.checkpoint_path(epoch)
+            raise
+        return self.latest_path
 
     def load_checkpoint(self, which: int | str) -> Checkpoint:
         """Read the checkpoint that `locate_checkpoint` finds."""

@@ -14,11 +14,10 @@ from typing import Any, Protocol
 from torch import Tensor
 from tqdm import tqdm
 
-from experiments.checkpoint import read_checkpoint, read_description
 from experiments.errors import CheckpointError, TrainingError
 from experiments.run_folder import RecordFolder
 from experiments.run_lock import training_into
-from experiments.train_run import SECONDS_BETWEEN_SAVES
+from experiments.saving import SavingPace
 
 
 class StepwiseTraining(Protocol):
@@ -69,13 +68,14 @@ def _train(
     show_progress: bool,
 ) -> list[dict[str, Any]]:
     first, seconds = _resume(run, training)
+    pace = SavingPace()
     if first is None:
         run.rewind(-1)
         first, seconds = 0, 0.0
         _record(run, training, 0, seconds, log_steps, save_steps)
+        _save(run, training, 0, seconds, pace)
     else:
         run.rewind(first)
-    saved_at = time.monotonic()
     bar = tqdm(
         total=n_steps,
         initial=first,
@@ -90,10 +90,10 @@ def _train(
             try:
                 training.step()
                 seconds += time.perf_counter() - started
-                due = step in log_steps or step in save_steps or step == n_steps
-                if due or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
-                    _record(run, training, step, seconds, log_steps, save_steps)
-                    saved_at = time.monotonic()
+                _record(run, training, step, seconds, log_steps, save_steps)
+                # Last: what is ahead of the state after a kill, resuming undoes.
+                if step == n_steps or pace.is_due(seconds, is_logged=step in log_steps):
+                    _save(run, training, step, seconds, pace)
             except TrainingError as error:
                 raise TrainingError(f"training stopped in step {step}: {error}; the last good state is kept") from None
             bar.update()
@@ -102,19 +102,20 @@ def _train(
 
 def is_trained(run: RecordFolder, n_steps: int) -> bool:
     """Whether a run has reached `n_steps`."""
-    return run.latest_path.is_file() and int(read_description(run.latest_path)["epoch"]) >= n_steps
+    description = run.latest_description()
+    return description is not None and int(description["epoch"]) >= n_steps
 
 
 def _resume(run: RecordFolder, training: StepwiseTraining) -> tuple[int | None, float]:
-    if not run.latest_path.is_file():
+    checkpoint = run.recover_latest()
+    if checkpoint is None:
         return None, 0.0
-    checkpoint = read_checkpoint(run.latest_path)
     try:
         training.load_tensors(checkpoint.tensors)
         return checkpoint.epoch, float(checkpoint.description["seconds"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{run.latest_path} does not fit the run ({' '.join(str(error).split())}): delete it to train anew"
+            f"{run.latest_path} does not fit the run ({' '.join(str(error).split())}): train into another folder"
         ) from None
 
 
@@ -126,11 +127,16 @@ def _record(
     log_steps: Collection[int],
     save_steps: Collection[int],
 ) -> None:
-    # The state to resume from is written last: what a kill leaves of the rest, resuming undoes.
     if step in log_steps:
         run.append_metrics({"epoch": step, "seconds": round(seconds, 3), **training.measure()})
-    tensors = training.tensors()
-    description = {"epoch": step, "events": [], "seconds": seconds}
     if step in save_steps:
-        run.save_weights(tensors, description)
-    run.save_latest(tensors, description)
+        run.save_weights(training.tensors(), _description(step, seconds))
+
+
+def _save(run: RecordFolder, training: StepwiseTraining, step: int, seconds: float, pace: SavingPace) -> None:
+    with pace.saving(seconds):
+        run.save_latest(training.tensors(), _description(step, seconds))
+
+
+def _description(step: int, seconds: float) -> dict[str, Any]:
+    return {"epoch": step, "events": [], "seconds": seconds}

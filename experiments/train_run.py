@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from experiments.checkpoint import read_description
 from experiments.data import LabelledImages
 from experiments.errors import SettingsError, TrainingError
 from experiments.grokfast import GrokfastEMA, GrokfastMA
@@ -27,13 +26,11 @@ from experiments.settings import RunSettings
 from experiments.training import EpochSummary, Training
 from splinegeo.grokalign import GrokAlign
 
-SECONDS_BETWEEN_SAVES = 10.0
-"""A kill loses at most this much training, or one epoch if that takes longer."""
-
 
 def saved_epoch(run: RunFolder) -> int:
     """The epoch from which the run would resume: 0 before anything was saved."""
-    return int(read_description(run.latest_path)["epoch"]) if run.latest_path.is_file() else 0
+    description = run.latest_description()
+    return 0 if description is None else int(description["epoch"])
 
 
 def is_finished(run: RunFolder) -> bool:
@@ -43,7 +40,7 @@ def is_finished(run: RunFolder) -> bool:
 
 def target_epoch(run: RunFolder) -> int | None:
     """The epoch at which the run met the test accuracy that it stops at; None while it has not."""
-    return read_description(run.latest_path).get("target_epoch") if run.latest_path.is_file() else None
+    return (run.latest_description() or {}).get("target_epoch")
 
 
 def lengthen(run: RunFolder, epochs: int) -> None:
@@ -117,8 +114,9 @@ def taken_up(run: RunFolder, data: LabelledImages, loggers: Sequence[Logger] = (
     Raises CheckpointError when what was saved cannot be resumed from.
     """
     recorder = Recorder(run, data, assemble(run.settings, data), loggers)
-    first = recorder.resume() if run.latest_path.is_file() else 0
-    if first == 0:
+    first = recorder.resume()
+    if first is None:
+        first = 0
         run.rewind(-1)
         try:
             recorder.record(0, None)
@@ -135,7 +133,7 @@ def recorded(recorder: Recorder, epoch: int, summary: EpochSummary, scheduled: C
     memorises, reaches_target = recorder.memorises(epoch, summary), recorder.reaches_target(epoch)
     if memorises or reaches_target or epoch in scheduled:
         recorder.record(epoch, summary)
-    elif time.monotonic() - recorder.saved_at > SECONDS_BETWEEN_SAVES:
+    elif recorder.pace.is_due(recorder.seconds, is_logged=False):
         recorder.save_latest(epoch)
     return reaches_target
 

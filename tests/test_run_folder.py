@@ -176,10 +176,11 @@ def test_checkpoints_are_found_by_epoch_and_event(run: RunFolder):
     assert run.locate_checkpoint("3") == run.checkpoint_path(3)
     with pytest.raises(RunFolderError, match=r"no checkpoint 'aligned': there are 3, 12 \(memorised\), 40 \(final\)"):
         run.locate_checkpoint("aligned")
-    with pytest.raises(RunFolderError, match="no checkpoint 'latest'"):
-        run.locate_checkpoint("latest")
-    run.save_latest({}, {"epoch": 41, "events": []})
-    assert run.locate_checkpoint("latest") == run.latest_path
+    for epoch, newest in ((39, run.checkpoint_path(40)), (40, run.checkpoint_path(40)), (41, run.latest_path)):
+        run.save_latest({}, {"epoch": epoch, "events": []})
+        assert run.locate_checkpoint("latest") == newest
+    run.latest_path.write_bytes(b"damaged")
+    assert run.locate_checkpoint("latest") == run.checkpoint_path(40)
 
 
 def test_tensors_come_back_exactly(tmp_path: Path):
