@@ -42,14 +42,16 @@ def figure_5(
     """Figure 5 of arXiv 2506.12284: CIFAR-10, accuracy, robustness to attacks and alignment along training.
 
     Weight decay against weight decay with GrokAlign, 36 000 epochs each: a day on a CPU, about an hour on a GPU. Needs
-    CIFAR-10 and the extra `attacks`. Ctrl-C stops, the same command goes on. Writes FOLDER/figure5.png and .pdf, or
-    figure5_quick, or with --epochs figure5_300_epochs and the like.
+    CIFAR-10 and the extra `attacks`. Ctrl-C stops, the same command goes on, and with more --epochs it goes on from the
+    runs of fewer. Writes FOLDER/figure5.png and .pdf, or figure5_quick, or with --epochs figure5_300_epochs and so
+    on.
     """
     set_threads(threads)
     import torch
 
     from experiments.data import load_data
     from experiments.device import choose_device
+    from experiments.lengthening import begin_from_shorter
     from experiments.run_folder import RunFolder
     from experiments.run_group import parse_seeds, seed_folder
     from experiments.runs import figure5
@@ -60,6 +62,8 @@ def figure_5(
         for seed in parse_seeds(seeds)
         for run, chosen in figure5.settings(setting, seed, _absolute(data_file)).items()
     ]
+    for _, path, chosen in wanted:
+        begin_from_shorter(path, chosen, chosen.training.epochs)
     runs: dict[str, list[RunFolder]] = {}
     for run, finished in trained(wanted, data_dir, device, "the same command", batched):
         runs.setdefault(run, []).append(finished)

@@ -35,8 +35,8 @@ def figure_8(
     """Figure 8 of arXiv 2506.12284: a one-layer transformer on modular addition, without and with GrokAlign.
 
     48 000 steps each: fifty minutes on one free core without GrokAlign, two hours with it; --quick: three minutes.
-    Ctrl-C stops, the same command goes on. Writes FOLDER/figure8.png and .pdf, or figure8_quick, or with --steps
-    figure8_12000_steps and the like.
+    Ctrl-C stops, the same command goes on, and with more --steps it goes on from the runs of fewer. Writes
+    FOLDER/figure8.png and .pdf, or figure8_quick, or with --steps figure8_12000_steps and the like.
     """
     from experiments.runs import figure8
 

@@ -73,7 +73,7 @@ def affordable_logging(settings: RunSettings, n_classes: int) -> tuple[int, int]
 
     From counts of operations, never from the clock: the same settings give the same schedule everywhere, and a resumed
     run the metrics of one that was never stopped. The least that there is, one log per decade at 32 points, is more
-    than that share of a run of fewer than about twenty epochs.
+    than that share of a run of fewer than about sixty epochs.
     """
     n_train, n_test, epochs = settings.data.n_train, settings.data.n_test, settings.training.epochs
     costs = _COSTS[settings.model.network]

@@ -76,6 +76,8 @@ def _train(
         _save(run, training, 0, seconds, pace)
     else:
         run.rewind(first)
+        # What a shorter run has logged at its end, a longer one has not.
+        run.replace_metrics([entry for entry in run.metrics() if entry["epoch"] in log_steps])
     bar = tqdm(
         total=n_steps,
         initial=first,

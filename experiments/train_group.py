@@ -60,10 +60,11 @@ def trained_steps(
     settings: Callable[[int], Mapping[str, Any]],
     training: Callable[[Any], StepwiseTraining],
 ) -> dict[str, list[RecordFolder]]:
-    """The stepwise runs of all seeds by name: trained, taken up again, or found finished.
+    """The stepwise runs of all seeds by name: trained, taken up again, lengthened, or found finished.
 
     `settings` gives a seed's settings by run name, `training` what trains under some settings.
     """
+    from experiments.lengthening import begin_from_shorter
     from experiments.run_folder import RecordFolder
     from experiments.run_group import parse_seeds, seed_folder
     from experiments.schedule import log_spaced_epochs
@@ -72,7 +73,9 @@ def trained_steps(
     wanted = [(name, seed, chosen) for seed in parse_seeds(seeds) for name, chosen in settings(seed).items()]
     runs: dict[str, list[RecordFolder]] = {}
     for count, (name, seed, chosen) in enumerate(wanted, start=1):
-        run = RecordFolder.take_up(seed_folder(group / name, seed), chosen)
+        path = seed_folder(group / name, seed)
+        begin_from_shorter(path, chosen, chosen.steps)
+        run = RecordFolder.take_up(path, chosen)
         if not is_trained(run, chosen.steps):
             print(f"run {count} of {len(wanted)}: {run.path}", flush=True)
             logged = log_spaced_epochs(chosen.steps, chosen.logs_per_decade)
