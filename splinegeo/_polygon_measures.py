@@ -118,23 +118,36 @@ def count_turns(
     straight: float,
     n_corners: np.ndarray,
 ) -> None:
-    """Number of corners of each face at which its border turns.
+    """Number of corners of each face at which its border turns; 0 for a face no wider than `straight`.
 
     It does not where both sides lie on one unit's zero set, nor where the corner is within `straight` of the line
-    through its neighbours.
+    through its neighbours: of such corners the nearest is left out first, so that of two at one place one is counted.
     """
+    longest = 0
+    for f in faces:
+        longest = max(longest, offsets[f + 1] - offsets[f])
+    loop = np.empty(longest, dtype=np.int64)
     for place in range(faces.shape[0]):
         first, last = offsets[faces[place]], offsets[faces[place] + 1]
-        turns = 0
+        n = 0
         for k in range(first, last):
-            previous = k - 1 if k > first else last - 1
-            one, other = edge_labels[sides[previous] >> 1], edge_labels[sides[k] >> 1]
-            if one[0] >= 0 and one[0] == other[0] and one[1] == other[1]:
-                continue
-            following = corners[k + 1 if k + 1 < last else first]
-            if _height(vertices[corners[previous]], vertices[corners[k]], vertices[following]) > straight:
-                turns += 1
-        n_corners[place] = turns
+            one, other = edge_labels[sides[k - 1 if k > first else last - 1] >> 1], edge_labels[sides[k] >> 1]
+            if one[0] < 0 or one[0] != other[0] or one[1] != other[1]:
+                loop[n] = corners[k]
+                n += 1
+        while n > 2:
+            lowest = np.inf
+            leaving = -1
+            for k in range(n):
+                before, after = loop[k - 1 if k else n - 1], loop[k + 1 if k + 1 < n else 0]
+                height = _height(vertices[before], vertices[loop[k]], vertices[after])
+                if height < lowest:
+                    lowest, leaving = height, k
+            if lowest > straight:
+                break
+            n -= 1
+            loop[leaving:n] = loop[leaving + 1 : n + 1]
+        n_corners[place] = n if n > 2 else 0
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ from test_refine_exact import concatenated, engine_partition
 from torch import nn
 
 import splinegeo as sg
+from splinegeo._polygon_measures import count_turns
 from splinegeo.statistics import in_radii, region_statistics
 
 
@@ -210,3 +211,21 @@ def test_corners_at_which_a_maximum_changes_its_winner_twice() -> None:
     partition = sg.enumerate_regions(Maxout(), IDENTITY_PLANE, np.array([[-3.0, -2.0], [3.0, -2.0], [0.0, 4.0]]))
     # Three borders from the origin: two to the triangle's slanted sides, one to the middle of the lowest side.
     assert sorted(partition.statistics().n_corners) == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("loop", "expected"),
+    [
+        ([[0, 0], [0, 0], [1, 0.3], [1, 0.4]], 3),  # two crossings at one place, of lines that are apart elsewhere
+        ([[0, 0], [1e-16, 1e-16], [1, 0], [1 + 1e-16, 1e-16], [1, 1], [1, 1]], 3),
+        ([[0, 0], [0, 0], [1e-14, 0]], 0),
+        ([[0, 0], [1, 0], [1, 1e-15]], 0),
+        ([[0, 0], [0.5, 0], [1, 0], [1, 0.5], [1, 1], [0, 1]], 4),
+    ],
+)
+def test_corners_at_one_place_are_one(loop: list[list[float]], expected: int) -> None:
+    n = len(loop)
+    offsets, corners, n_corners = np.array([0, n]), np.arange(n), np.empty(1, dtype=np.int64)
+    no_labels = np.full((n, 2), -1, dtype=np.int32)
+    count_turns(np.array(loop, float), offsets, corners, 2 * corners, no_labels, np.array([0]), 1e-14, n_corners)
+    assert n_corners[0] == expected
