@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float64, Int32, Int64
 
 from splinegeo._chunks import running_sum
 from splinegeo._walk import cover_by_paths, walk_grams, walk_squares
+from splinegeo.matrix_norms import matrix_norms
 from splinegeo.progress import tell
-from splinegeo.region_maps import first_affine, isometry, pull_back, unit_slopes
+from splinegeo.region_maps import first_affine, isometry, reduced_operators, unit_slopes
 
 if TYPE_CHECKING:
     from splinegeo.affine import AffineMap
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Rounding errors add up along a path; the first region of each is computed afresh.
 _LONGEST_PATH = 256
+# They are those of the path's largest operator: regions with squares below this share of its are computed afresh too.
+_CANCELLED = 2.0**-12
 _STREAM_BYTES = 1 << 25
 
 
@@ -54,12 +57,7 @@ def walked_norms(partition: "Partition", kind: str) -> Float64[np.ndarray, " R"]
         b = b if b > a else int(firsts[np.searchsorted(firsts, a, side="right")])
         is_first = via[a:b] < 0
         outer, inner = _steps(partition, order[a:b], via[a:b], is_first)
-        starts = np.concatenate(
-            [
-                reduce(rows.reshape(-1, rows.shape[-1])).reshape(*rows.shape[:2], -1)
-                for _, rows, _ in pull_back(partition, np.eye(network.n_outputs), order[a:b][is_first])
-            ]
-        )
+        starts = np.concatenate([block for _, block in reduced_operators(partition, reduce, order[a:b][is_first])])
         reduced = reduce(inner)
         squares: np.ndarray = np.empty(b - a)
         if kind == "frobenius":
@@ -68,7 +66,12 @@ def walked_norms(partition: "Partition", kind: str) -> Float64[np.ndarray, " R"]
             grams = np.empty((b - a, network.n_outputs, network.n_outputs))
             walk_grams(is_first, starts, outer, reduced, grams)
             squares = np.asarray(np.linalg.eigvalsh(grams)[:, -1])
+        begins = np.nonzero(is_first)[0]
+        largest = np.repeat(np.maximum.reduceat(squares, begins), np.diff(begins, append=b - a))
         norms[order[a:b]] = np.sqrt(np.maximum(squares, 0.0))
+        afresh = order[a:b][~is_first & (squares < _CANCELLED * largest)]
+        for place, block in reduced_operators(partition, reduce, afresh):
+            norms[afresh[place]] = matrix_norms(block, kind)
         a = b
         tell(b, len(order))
     return norms

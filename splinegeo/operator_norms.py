@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
+from splinegeo import region_maps, restricted_maps
 from splinegeo.errors import InvalidArgumentError
+from splinegeo.matrix_norms import matrix_norms
 from splinegeo.norm_walk import can_walk, walked_norms
 from splinegeo.progress import tell
-from splinegeo.region_maps import first_affine, isometry, pull_back
-from splinegeo.restricted_maps import reduced_operators
 from splinegeo.restriction import has_operators
 
 if TYPE_CHECKING:
@@ -25,29 +25,18 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
     if kind not in ("frobenius", "spectral"):
         raise InvalidArgumentError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
     if space == "slice":
-        return _matrix_norms(partition.slice_maps[:, :, :2], kind)
+        return matrix_norms(partition.slice_maps[:, :, :2], kind)
     if space != "input":
         raise InvalidArgumentError(f"space must be 'input' or 'slice', not {space!r}")
     if can_walk(partition):
         return walked_norms(partition, kind)
-    norms = np.empty(partition.n_regions)
     if has_operators(partition.network):
-        for place, operators in reduced_operators(partition):
-            norms[place] = _matrix_norms(operators, kind)
-            tell(place.stop, partition.n_regions)
-        return norms
-    reduce = isometry(first_affine(partition.network))
-    for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs)):
-        reduced = reduce(rows.reshape(-1, rows.shape[-1]))
-        norms[place] = _matrix_norms(reduced.reshape(*rows.shape[:2], -1), kind)
+        operators = restricted_maps.reduced_operators(partition)
+    else:
+        reduce = region_maps.isometry(region_maps.first_affine(partition.network))
+        operators = region_maps.reduced_operators(partition, reduce)
+    norms = np.empty(partition.n_regions)
+    for place, block in operators:
+        norms[place] = matrix_norms(block, kind)
         tell(place.stop, partition.n_regions)
     return norms
-
-
-def _matrix_norms(matrices: Float64[np.ndarray, "n C m"], kind: str) -> Float64[np.ndarray, " n"]:
-    if kind == "frobenius":
-        return np.sqrt(np.einsum("nij,nij->n", matrices, matrices))
-    if matrices.shape[2] < matrices.shape[1]:
-        matrices = matrices.transpose(0, 2, 1)
-    gram = matrices @ matrices.transpose(0, 2, 1)
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0.0))

@@ -25,10 +25,11 @@ from splinegeo.mesh import Mesh
 from splinegeo.network import Network
 from splinegeo.operator_norms import operator_norms
 from splinegeo.power_diagram import region_centroids, region_radii
-from splinegeo.restricted_maps import BaseRows, restricted_slice_maps
-from splinegeo.restriction import Restriction, has_operators
+from splinegeo.restricted_maps import BaseRows
+from splinegeo.restriction import Restriction
 from splinegeo.selection import Selection, regions_in_disc, regions_in_polygon
 from splinegeo.slice import Box, Slice
+from splinegeo.slice_maps import slice_maps
 from splinegeo.statistics import RegionStatistics, region_statistics
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Partition:
     @cached_property
     def slice_maps(self) -> Float[np.ndarray, "R C 3"]:
         """Each region's map on the slice: f(x(t)) = slice_maps[r, :, :2] @ t + slice_maps[r, :, 2]."""
-        return restricted_slice_maps(self) if has_operators(self.network) else region_maps.slice_maps(self)
+        return slice_maps(self)
 
     @cached_property
     def restriction(self) -> Restriction:

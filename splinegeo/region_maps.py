@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from splinegeo._bits import unpack
-from splinegeo.progress import tell
 
 if TYPE_CHECKING:
     from splinegeo.network import AffineMap, Network
@@ -29,20 +28,17 @@ def unit_slopes(
     return np.where(active, 1.0, slopes)
 
 
-def slice_maps(partition: "Partition") -> Float[np.ndarray, "R C 3"]:
-    """Maps of all regions on the slice: f(x(t)) = M[:, :2] t + M[:, 2], in the partition's type.
+def slice_map_blocks(partition: "Partition") -> Iterator[tuple[slice, Float64[np.ndarray, "m C 3"]]]:
+    """Maps of all regions on the slice, f(x(t)) = M[:, :2] t + M[:, 2], block by block with their range.
 
     Each stage's maps are computed once for the faces that this stage cuts, not once for each region: siblings share
     them.
     """
     network, plane = partition.network, partition.plane
-    maps = np.empty((partition.n_regions, network.n_outputs, 3), dtype=partition.dtype)
     root = first_affine(network).linear(np.vstack([plane.basis, plane.origin]))
     root[2] += first_affine(network).bias
     for begin, end, block in _descend(partition, 0, 0, 1, root[None]):
-        maps[begin:end] = block.transpose(0, 2, 1)
-        tell(end, partition.n_regions)
-    return maps
+        yield slice(begin, end), block.transpose(0, 2, 1)
 
 
 def _descend(
@@ -123,3 +119,15 @@ def isometry(affine: "AffineMap") -> Callable[[Float64[np.ndarray, "n units"]], 
         return affine.transpose
     triangle = np.ascontiguousarray(np.linalg.qr(affine.columns)[1].T)
     return lambda rows: rows @ triangle
+
+
+def reduced_operators(
+    partition: "Partition",
+    reduce: Callable[[Float64[np.ndarray, "n units"]], Float64[np.ndarray, "n m"]],
+    regions: Int64[np.ndarray, " n"] | None = None,
+) -> Iterator[tuple[slice, Float64[np.ndarray, "m C k"]]]:
+    """Stream by stream, with the range within `regions` (default: all), matrices that have the inner products of the
+    rows of A. `reduce` is the `isometry` of the network's first affine map.
+    """
+    for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs), regions):
+        yield place, reduce(rows.reshape(-1, rows.shape[-1])).reshape(*rows.shape[:2], -1)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 
-from splinegeo.progress import tell
 from splinegeo.region_maps import affine_before
 
 if TYPE_CHECKING:
@@ -45,13 +44,10 @@ class BaseRows:
         return cls(outputs, output_constants, np.concatenate(rows), np.concatenate(constants))
 
 
-def restricted_slice_maps(partition: "Partition") -> Float[np.ndarray, "R C 3"]:
-    """Maps of all regions on the slice, f(x(t)) = M[:, :2] t + M[:, 2], in the partition's type."""
-    maps = np.empty((partition.n_regions, partition.network.n_outputs, 3), dtype=partition.dtype)
+def restricted_slice_map_blocks(partition: "Partition") -> Iterator[tuple[slice, Float64[np.ndarray, "m C 3"]]]:
+    """Maps of all regions on the slice, f(x(t)) = M[:, :2] t + M[:, 2], block by block with their range."""
     for place, weights in stream_weights(partition, np.eye(partition.network.n_outputs)):
-        maps[place] = weights[..., :3]
-        tell(place.stop, partition.n_regions)
-    return maps
+        yield place, weights[..., :3]
 
 
 def reduced_operators(partition: "Partition") -> Iterator[tuple[slice, Float64[np.ndarray, "m C k"]]]:

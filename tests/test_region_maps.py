@@ -106,6 +106,21 @@ def test_norms_where_a_unit_has_two_kinks(layer: nn.Module, first: bool) -> None
         np.testing.assert_allclose(partition.operator_norms(kind), expected, rtol=1e-9, atol=1e-12 * expected.max())
 
 
+@pytest.mark.parametrize("kind", ["frobenius", "spectral"])
+def test_norms_of_regions_where_the_operator_nearly_vanishes(kind: str) -> None:
+    """A walk comes there from regions with operators 10⁸ times as large, and takes their rounding errors along."""
+    model = mlp((2, 24, 2), bias=True, seed=5).double()
+    with torch.no_grad():  # to the left all units are off but one
+        model[0].weight[:, 0].abs_().add_(0.2)
+        model[0].weight[0], model[0].bias[0] = torch.tensor([0.0, 1e-8]), 1.0
+    part = sg.enumerate_regions(model, sg.Slice(np.zeros(2), np.eye(2)), sg.Box(9.0))
+    operators = [part.affine_map(r)[0] for r in range(part.n_regions)]
+    expected = np.array([np.linalg.norm(A, None if kind == "frobenius" else 2) for A in operators])
+    assert 1e8 * expected.min() < expected.max()
+    assert expected.min() > 0
+    np.testing.assert_allclose(part.operator_norms(kind), expected, rtol=1e-9, atol=0)
+
+
 @every_workload
 def test_norms_bound_each_other(name: str) -> None:
     """For every region: spectral <= Frobenius <= sqrt(rank) spectral, and no restriction has a larger norm."""
