@@ -148,7 +148,7 @@ def _uniform_points(
     return polygon[0] + u[:, :1] * spokes[triangle] + u[:, 1:] * spokes[triangle + 1]
 
 
-def _active(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> list[Bool[np.ndarray, "n units"]]:
+def active_units(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> list[Bool[np.ndarray, "n units"]]:
     """Active coordinates of each stage on some regions."""
     return [
         unpack(words[faces[regions]], stage.n_units)
@@ -178,7 +178,7 @@ def _compare_units(
 ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Whether an edge's unit differs between its regions; whether it alone; whether all that differ vanish there."""
     left, right = partition.edge_faces[edges].T
-    active = _active(partition, left), _active(partition, right)
+    active = active_units(partition, left), active_units(partition, right)
     pieces = [partition.network.pieces(bits) for bits in active]
     n_units = np.zeros(len(edges), dtype=np.int64)
     in_label = np.zeros(len(edges), dtype=bool)
@@ -204,7 +204,7 @@ def contradicted(
     """Whether the forward pass at points has values that some regions' patterns exclude, beyond rounding."""
     found = np.zeros(len(points), dtype=bool)
     for batch in _batches(len(points), _points_at_once(partition), "", progress=False):
-        active = _active(partition, regions[batch])
+        active = active_units(partition, regions[batch])
         found[batch] = _contradict(partition, active, _values(partition, points[batch]), rounding)
     return found
 
@@ -234,7 +234,7 @@ def _compare_with_forward(
     """Places of points whose forward pass has not their region's pattern: beyond rounding, and within."""
     network = partition.network
     inputs = partition.plane.origin + points @ partition.plane.basis
-    expected = network.pieces(_active(partition, regions)) if len(points) else []
+    expected = network.pieces(active_units(partition, regions)) if len(points) else []
     found = network.patterns(inputs) if len(points) else []
     differs = np.zeros(len(points), dtype=bool)
     for one, other in zip(expected, found, strict=True):
@@ -243,7 +243,7 @@ def _compare_with_forward(
     if not len(places):
         return places, places
     values = _values(partition, points[places])
-    beyond = _contradict(partition, _active(partition, regions[places]), values, rounding)
+    beyond = _contradict(partition, active_units(partition, regions[places]), values, rounding)
     beyond &= _depths(partition, points[places], regions[places]) > rounding.position
     return places[beyond], places[~beyond]
 

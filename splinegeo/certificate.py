@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from splinegeo._convexity_checks import convexity_figures
+from splinegeo._corner_checks import corner_figures
+from splinegeo._map_checks import map_figures
 from splinegeo._mesh_checks import mesh_figures
 from splinegeo._pattern_checks import Rounding, count_duplicates, interior_figures, neighbour_figures, sample_figures
 from splinegeo.errors import InvalidArgumentError
@@ -67,6 +69,29 @@ class Certificate:
     """The same, but within rounding."""
     samples_uncovered: int
     """Of the samples: those in the part that an incomplete partition leaves out."""
+    compared_maps: int
+    """Regions, drawn with the seed, whose affine maps were compared with torch's Jacobian at an interior point."""
+    map_error: float
+    """Largest difference of A, or of its restriction to the slice, from the Jacobian: in shares of the sizes (Frobenius
+    norms) of the products that it is the sum of, as are the next three."""
+    offset_error: float
+    """Largest difference of B, or of the values at the interior points."""
+    centroid_error: float
+    """Largest difference of a centroid."""
+    radius_error: float
+    """Largest difference of a radius."""
+    norm_error: float
+    """Largest difference of the square of an operator norm, in shares of the squared size."""
+    map_rounding: float
+    """What rounding may make of these errors; more for a partition that holds float32."""
+    map_roundings: int
+    """Regions with another Jacobian than torch's only as some units vanish to rounding: they count for what their
+    pattern says of them."""
+    compared_corners: int
+    """Regions, drawn with the seed, whose corners were counted again."""
+    wrong_corners: int
+    """Of these: those with another number of corners than their polygon without those on the line through their
+    neighbours."""
 
     @property
     def ok(self) -> bool:
@@ -107,6 +132,23 @@ class Certificate:
                 self.sample_misses > 0,
                 f"{self.sample_misses} of {self.samples} samples lie in a region of another pattern",
             ),
+            *(
+                (
+                    not error <= self.map_rounding,
+                    f"{quantity} are not those of torch's Jacobian: {error:.2g}",
+                )
+                for quantity, error in (
+                    ("maps", self.map_error),
+                    ("offsets", self.offset_error),
+                    ("centroids", self.centroid_error),
+                    ("radii", self.radius_error),
+                    ("squared norms", self.norm_error),
+                )
+            ),
+            (
+                self.wrong_corners > 0,
+                f"{self.wrong_corners} of {self.compared_corners} regions have another number of corners",
+            ),
         )
         return tuple(text for wrong, text in findings if wrong)
 
@@ -125,6 +167,10 @@ class Certificate:
             ("interior points", f"{self.interior_mismatches} mismatches, {self.interior_roundings} within rounding"),
             ("samples", f"{self.sample_misses} misses of {self.samples}, {self.sample_roundings} within rounding, "
                         f"{self.samples_uncovered} uncovered"),
+            ("affine maps", f"of {self.compared_maps} regions: A {self.map_error:.0e}, B {self.offset_error:.0e}, "
+                            f"centroid {self.centroid_error:.0e}, radius {self.radius_error:.0e}, "
+                            f"norm² {self.norm_error:.0e}; {self.map_roundings} within rounding"),
+            ("corners", f"{self.wrong_corners} wrong of {self.compared_corners} regions"),
         )  # fmt: skip
         return "\n".join([f"Certificate of {regions}: {verdict}", *(f"  {name:22}{text}" for name, text in lines)])
 
@@ -134,7 +180,8 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
 
     Areas, convexity, Euler's characteristic and labels of the mesh; uniqueness of the patterns; on every inner edge,
     that the patterns on both sides differ in the unit that the edge names; the network's forward pass at an interior
-    point of every region and at `n_samples` random points. Raises `InvalidArgumentError` for fewer than 0 samples.
+    point of every region and at `n_samples` random points; maps, centroids, radii and norms of some regions against
+    torch's Jacobian, and their corners. Raises `InvalidArgumentError` for fewer than 0 samples.
     """
     if n_samples < 0:
         raise InvalidArgumentError(f"n_samples must not be negative, but is {n_samples}")
@@ -144,6 +191,8 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
     neighbours = neighbour_figures(partition, rounding, progress)
     interior = interior_figures(partition, rounding, progress)
     samples = sample_figures(partition, n_samples, seed, rounding, progress)
+    maps = map_figures(partition, rounding, seed)
+    corners = corner_figures(partition, rounding.position, seed)
     return Certificate(
         n_regions=partition.n_regions,
         complete=partition.complete,
@@ -153,4 +202,6 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
         **neighbours._asdict(),
         **interior._asdict(),
         **samples._asdict(),
+        **maps._asdict(),
+        **corners._asdict(),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -47,18 +48,18 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
         return model
     if not isinstance(model, nn.Module):
         raise UnsupportedModuleError(f"the network must be a torch.nn.Module, but is a {type(model).__name__}")
-    with torch.inference_mode(False), torch.no_grad(), _one_thread():
+    with torch.inference_mode(False), torch.no_grad(), one_thread():
         duplicate = float64_copy(model)
         calls = calls_of(trace(duplicate))
         program = program_for(calls, _shape_of_input(calls, input_shape))
         network = read_stages(program)
         _compare_forward(network, duplicate)
-    return network
+    return replace(network, module=duplicate)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """The products of reading are small: several threads would spend their time waiting for each other."""
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: of small products, several would spend their time waiting for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -95,7 +96,7 @@ def _compare_forward(network: Network, model: nn.Module) -> None:
     """Raise `InvalidNetworkError` where the network and the module differ: a trace does not show all of a forward."""
     x = np.random.default_rng(_CHECK_SEED).standard_normal((_CHECK_SAMPLES, network.n_inputs))
     try:
-        with _KeepFloat64():
+        with KeepFloat64():
             expected = model(torch.tensor(x).reshape(_CHECK_SAMPLES, *network.input_shape))
     except Exception as error:  # whatever the module's own code raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -129,7 +130,7 @@ def _outputs_and_scale(network: Network, x: np.ndarray) -> tuple[np.ndarray, flo
     return outputs, max(scale, float(np.abs(outputs).max(initial=0.0)))
 
 
-class _KeepFloat64(TorchFunctionMode):
+class KeepFloat64(TorchFunctionMode):
     """Keeps numbers in float64 on the CPU, whatever types and devices the module makes or converts them to."""
 
     def __torch_function__(

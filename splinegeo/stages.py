@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
@@ -12,6 +13,9 @@ from jaxtyping import Bool, Float64, Int64, Integer
 from splinegeo.affine import AffineMap
 from splinegeo.errors import ShapeError
 from splinegeo.max_pooling import Tournament
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _BLOCK_BYTES = 1 << 27
 # a + (b - a) is b to rounding only, so equal candidates of a maximum may differ by so much of the terms that they sum.
@@ -83,6 +87,8 @@ class Network:
     """Shape of one input; default: (d,)."""
     layers: tuple[Layer, ...] = ()
     """The piecewise linear layers in the order of the stages; default: one for each stage."""
+    module: "nn.Module | None" = None
+    """The module that was read, in float64 and evaluation mode; None for a network from a file."""
 
     def __post_init__(self) -> None:
         if not self.input_shape:

@@ -1,0 +1,60 @@
+"""Figures of a certificate that concern the counts of corners, against the regions' own vertices."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from splinegeo._map_checks import sampled_regions
+from splinegeo.statistics import region_statistics
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+_REGIONS = 1024
+# Three corners in a row that are known to `position` each may stand out so much from their lines without a corner.
+_DISPLACED = 4.0
+# The rounding of coordinates, in shares of the domain's diameter.
+_STRAIGHT = 2.0**-47
+
+
+class CornerFigures(NamedTuple):
+    """See the fields of the same names of `Certificate`."""
+
+    compared_corners: int
+    wrong_corners: int
+
+
+def corner_figures(partition: "Partition", position: float, seed: int) -> CornerFigures:
+    """Compare the counted corners of some regions with their polygons, less corners on the line through their
+    neighbours: at least those that stand out by more than points are known to, at most those that do beyond rounding.
+    """
+    regions = sampled_regions(partition, _REGIONS, seed)
+    counted = region_statistics(partition, regions).n_corners
+    straight = _STRAIGHT * float(np.ptp(partition.domain, axis=0).max())
+    wrong = 0
+    for region, n_corners in zip(regions, counted, strict=True):
+        loop = partition.corners[partition.offsets[region] : partition.offsets[region + 1]]
+        polygon = partition.vertices[loop]
+        surely = len(without_collinear(polygon, _DISPLACED * position))
+        perhaps = len(without_collinear(polygon, straight))
+        wrong += not surely <= n_corners <= perhaps
+    return CornerFigures(len(regions), wrong)
+
+
+def without_collinear(polygon: Float64[np.ndarray, "k 2"], distance: float) -> Float64[np.ndarray, "m 2"]:
+    """A polygon without the corners within a distance of the line through their neighbours, the nearest first.
+
+    Nothing is left of a polygon that is no wider than the distance.
+    """
+    while len(polygon) > 2:
+        before, after = np.roll(polygon, 1, axis=0), np.roll(polygon, -1, axis=0)
+        run, leg = after - before, polygon - before
+        length = np.hypot(run[:, 0], run[:, 1])
+        area = leg[:, 0] * run[:, 1] - leg[:, 1] * run[:, 0]
+        heights = np.divide(area, length, out=np.hypot(leg[:, 0], leg[:, 1]), where=length > 0)
+        nearest = int(heights.argmin())
+        if heights[nearest] > distance:
+            return polygon
+        polygon = np.delete(polygon, nearest, axis=0)
+    return polygon[:0]

@@ -1,0 +1,253 @@
+"""Figures of a certificate that concern affine maps: maps, centroids, radii and norms, against torch's own Jacobian."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int64
+
+from splinegeo._pattern_checks import Rounding, active_units
+from splinegeo.network import KeepFloat64, Network, one_thread
+from splinegeo.region_maps import affine_before
+from splinegeo.slice_maps import slice_map_blocks
+
+if TYPE_CHECKING:
+    from splinegeo.partition import Partition
+
+# Regions that are compared: so many, or fewer where the Jacobians and what they are made of are more numbers than this.
+_REGIONS = 256
+_FEWEST = 4
+_NUMBERS = 1 << 25
+_BATCH_BYTES = 1 << 27
+# Directions whose images give the size of a prefix's Jacobian.
+_DIRECTIONS = 4
+# Differences in regions of smaller sizes than this share of the sample's largest count in shares of that.
+_SMALLEST = 2.0**-10
+# The rounding of a deep network's float64 products, and of a walk's many small steps, in shares of the products' size.
+MAP_ROUNDING = 2.0**-36
+
+
+class MapFigures(NamedTuple):
+    """See the fields of the same names of `Certificate`."""
+
+    compared_maps: int
+    map_error: float
+    offset_error: float
+    centroid_error: float
+    radius_error: float
+    norm_error: float
+    map_rounding: float
+    map_roundings: int
+
+
+class _Reference(NamedTuple):
+    """What a network does about n points: its values there, Jacobians, and the sizes of what they are sums of."""
+
+    outputs: Float64[np.ndarray, "n C"]
+    jacobians: Float64[np.ndarray, "n C d"]
+    sizes: Float64[np.ndarray, " n"]
+    offset_sizes: Float64[np.ndarray, " n"]
+
+    def at(self, i: int) -> "_Reference":
+        """Of one point alone."""
+        return _Reference(*(part[i : i + 1] for part in self))
+
+
+def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFigures:
+    """Compare what the partition says of some regions with the Jacobian at their interior points.
+
+    Norms are those in input space, Frobenius, and any others that the partition has been asked for before. Where a unit
+    vanishes to rounding the network may have several Jacobians: a region that has not torch's counts as a rounding if
+    it has the one with these units as in its pattern.
+    """
+    regions = sampled_regions(partition, _n_compared(partition), seed)
+    norms = {("frobenius", "input"): partition.operator_norms()} | partition._norms
+    values = _Compared(
+        partition,
+        regions,
+        _slice_maps(partition, regions),
+        partition.centroids(regions),
+        partition.radii(regions),
+        {kind: of_all[regions].astype(np.float64) for kind, of_all in norms.items()},
+    )
+    allowed = MAP_ROUNDING if partition.dtype == np.float64 else 16 * float(np.finfo(partition.dtype).eps)
+    differences, sizes = np.empty((2, len(regions), 5))
+    for batch in _batches(partition, len(regions)):
+        reference = _reference(partition, regions[batch])
+        for i in range(len(regions[batch])):
+            differences[batch.start + i], sizes[batch.start + i] = values.differences(batch.start + i, reference.at(i))
+    least = _SMALLEST * sizes.max(axis=0)
+    shares = _shares(differences, sizes, least)
+    n_roundings = 0
+    for i in np.nonzero(~(shares <= allowed).all(axis=1))[0].tolist():
+        of_pattern = _of_pattern(partition, regions[[i]], rounding)
+        if of_pattern is not None:
+            again = _shares(*values.differences(i, of_pattern), least)
+            if (again <= allowed).all():
+                shares[i], n_roundings = again, n_roundings + 1
+    of_map, of_offset, of_centroid, of_radius, of_norm = shares.max(axis=0).tolist()
+    return MapFigures(len(regions), of_map, of_offset, of_centroid, of_radius, of_norm, allowed, n_roundings)
+
+
+def sampled_regions(partition: "Partition", n: int, seed: int) -> Int64[np.ndarray, " m"]:
+    """Up to n different regions, ascending: about half of them at random, half in proportion to their areas."""
+    if n >= partition.n_regions:
+        return np.arange(partition.n_regions)
+    generator = np.random.default_rng(seed)
+    areas = np.abs(partition.areas)
+    by_area = generator.choice(partition.n_regions, size=n // 2, p=areas / areas.sum())
+    return np.unique(np.concatenate([by_area, generator.choice(partition.n_regions, size=n - n // 2, replace=False)]))
+
+
+def _n_compared(partition: "Partition") -> int:
+    network = partition.network
+    width = network.n_inputs + sum(stage.n_units for stage in network.stages)
+    return max(_FEWEST, min(_REGIONS, _NUMBERS // (width * network.n_outputs)))
+
+
+def _batches(partition: "Partition", n: int) -> Iterator[slice]:
+    network = partition.network
+    widest = max([network.n_inputs, *(stage.n_units for stage in network.stages)])
+    step = max(1, _BATCH_BYTES // (8 * widest * (network.n_outputs + _DIRECTIONS)))
+    return (slice(begin, min(begin + step, n)) for begin in range(0, n, step))
+
+
+def _slice_maps(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n C 3"]:
+    """Slice maps of some regions: those that the partition holds, or block by block as it would compute them."""
+    if "slice_maps" in vars(partition):
+        return partition.slice_maps[regions].astype(np.float64)
+    chosen = np.empty((len(regions), partition.network.n_outputs, 3))
+    for place, maps in slice_map_blocks(partition):
+        a, b = np.searchsorted(regions, [place.start, place.stop])
+        chosen[a:b] = maps[regions[a:b] - place.start]
+    return chosen
+
+
+class _Compared(NamedTuple):
+    """What a partition says of some regions."""
+
+    partition: "Partition"
+    regions: Int64[np.ndarray, " n"]
+    slice_maps: Float64[np.ndarray, "n C 3"]
+    centroids: Float64[np.ndarray, "n d"]
+    radii: Float64[np.ndarray, " n"]
+    norms: dict[tuple[str, str], Float64[np.ndarray, " n"]]
+
+    def differences(self, i: int, reference: _Reference) -> tuple[Float64[np.ndarray, "5"], Float64[np.ndarray, "5"]]:
+        """How far the i-th region's map, offset, centroid, radius and squared norms are from a reference at one point,
+        and the sizes of what these are sums of.
+        """
+        partition, r, slice_map = self.partition, int(self.regions[i]), self.slice_maps[i]
+        plane, t = partition.plane, partition.interior_points[r]
+        outputs, jacobian = reference.outputs[0], reference.jacobians[0]
+        size, offset_size = reference.sizes[0], reference.offset_sizes[0]
+        on_slice = jacobian @ plane.basis.T
+        offset = outputs - jacobian @ (plane.origin + t @ plane.basis)
+        centroid = jacobian.sum(axis=0)
+        radius = centroid @ centroid + 2 * offset.sum()
+        A, B = partition.affine_map(r)
+        of_norms = 0.0
+        for (kind, space), norms in self.norms.items():
+            expected = np.linalg.norm(jacobian if space == "input" else on_slice, "fro" if kind == "frobenius" else 2)
+            of_norms = max(of_norms, abs(float(norms[i]) ** 2 - float(expected) ** 2))
+        found = (
+            max(_norm(A - jacobian), _norm(slice_map[:, :2] - on_slice)),
+            max(_norm(B - offset), _norm(slice_map[:, :2] @ t + slice_map[:, 2] - outputs)),
+            _norm(self.centroids[i] - centroid),
+            abs(float(self.radii[i]) - radius),
+            of_norms,
+        )
+        # The sum of C rows is at most root C as large as the matrix.
+        rows = np.sqrt(len(jacobian))
+        sizes = (size, offset_size, rows * size, (rows * size) ** 2 + 2 * rows * offset_size, size**2)
+        return np.array(found), np.array(sizes)
+
+
+def _norm(difference: np.ndarray) -> float:
+    return float(np.linalg.norm(difference))
+
+
+def _shares(
+    differences: Float64[np.ndarray, "... 5"], sizes: Float64[np.ndarray, "... 5"], least: Float64[np.ndarray, "5"]
+) -> Float64[np.ndarray, "... 5"]:
+    """Differences in shares of sizes, or of `least`; where all that is summed is 0, no difference is right."""
+    sizes = np.maximum(sizes, least)
+    return np.divide(differences, sizes, out=np.where(differences > 0, np.inf, differences), where=sizes > 0)
+
+
+def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> _Reference:
+    """At the regions' interior points, by the module that the network was read from where it is at hand."""
+    network, plane = partition.network, partition.plane
+    x = plane.origin + partition.interior_points[regions] @ plane.basis
+    values = _values(network, x)
+    by_stages = _by_stages(network, x, values, [y > 0 for y in values[:-1]])
+    if network.module is None:
+        return by_stages
+    with torch.inference_mode(False), torch.enable_grad(), one_thread(), KeepFloat64():
+        leaf = torch.tensor(x).reshape(len(x), *network.input_shape).requires_grad_()
+        outputs = network.module(leaf.clone()).reshape(len(x), -1)
+        rows = [
+            torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True)[0].reshape(len(x), -1)
+            for column in outputs.unbind(1)
+        ]
+    jacobians = torch.stack(rows, dim=1).numpy()
+    return by_stages._replace(outputs=outputs.detach().numpy(), jacobians=jacobians)
+
+
+def _of_pattern(partition: "Partition", region: Int64[np.ndarray, "1"], rounding: Rounding) -> _Reference | None:
+    """At a region's interior point, with the units that vanish there to rounding as in the region's pattern; None if
+    there are none.
+    """
+    network = partition.network
+    x = partition.plane.origin + partition.interior_points[region] @ partition.plane.basis
+    values = _values(network, x)
+    near = [
+        (np.abs(y) <= tolerance) & ~stage.carried
+        for y, tolerance, stage in zip(values[:-1], rounding.values, network.stages, strict=True)
+    ]
+    if not any(of_stage.any() for of_stage in near):
+        return None
+    active = [
+        np.where(of_stage, bits, y > 0)
+        for of_stage, bits, y in zip(near, active_units(partition, region), values[:-1], strict=True)
+    ]
+    return _by_stages(network, x, values, active)._replace(outputs=_reference(partition, region).outputs)
+
+
+def _values(network: Network, x: Float64[np.ndarray, "n d"]) -> list[Float64[np.ndarray, "n units"]]:
+    """The values before each stage's nonlinearity, then the outputs."""
+    h, values = x, []
+    for stage in network.stages:
+        values.append(stage.affine(h))
+        h = stage.activate(values[-1])
+    return [*values, network.output(h)]
+
+
+def _by_stages(
+    network: Network,
+    x: Float64[np.ndarray, "n d"],
+    values: list[Float64[np.ndarray, "n units"]],
+    active: list[Bool[np.ndarray, "n units"]],
+) -> _Reference:
+    """By the chain rule through the stages, from their values at each point and which units are positive."""
+    slopes = [np.where(bits, 1.0, stage.slopes) for bits, stage in zip(active, network.stages, strict=True)]
+    affines = [affine_before(network, index) for index in range(len(values))]
+    along: np.ndarray = np.random.default_rng(0).standard_normal((1, _DIRECTIONS, network.n_inputs))
+    steepness = []
+    for index, affine in enumerate(affines):
+        along = affine.linear(along if index == 0 else along * slopes[index - 1][:, None])
+        # Of a Gaussian direction v, E ‖P v‖² = ‖P‖² in the Frobenius norm.
+        steepness.append(np.sqrt(np.einsum("nkj,nkj->n", along, along) / _DIRECTIONS))
+    rows: np.ndarray = np.eye(network.n_outputs)[None]
+    sizes, offset_sizes = np.zeros((2, len(x)))
+    reach = np.linalg.norm(x, axis=1)
+    for index in range(len(affines) - 1, -1, -1):
+        size = np.sqrt(np.einsum("ncj,ncj->n", rows, rows))
+        terms = np.linalg.norm(values[index], axis=1) + np.linalg.norm(affines[index].bias)
+        sizes = np.maximum(sizes, size * steepness[index])
+        offset_sizes = np.maximum(offset_sizes, size * (terms + steepness[index] * reach))
+        rows = affines[index].transpose(rows)
+        if index:
+            rows = rows * slopes[index - 1][:, None]
+    return _Reference(values[-1], np.broadcast_to(rows, (len(x), *rows.shape[1:])), sizes, offset_sizes)
