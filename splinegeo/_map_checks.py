@@ -1,11 +1,12 @@
 """Figures of a certificate that concern affine maps: maps, centroids, radii and norms, against torch's own Jacobian."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
+from torch.nn import functional
 
 from splinegeo._pattern_checks import Rounding, active_units
 from splinegeo.network import KeepFloat64, Network, one_thread
@@ -184,7 +185,7 @@ def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> _Ref
     by_stages = _by_stages(network, x, values, [y > 0 for y in values[:-1]])
     if network.module is None:
         return by_stages
-    with torch.inference_mode(False), torch.enable_grad(), one_thread(), KeepFloat64():
+    with torch.inference_mode(False), torch.enable_grad(), one_thread(), _ExactDerivatives():
         leaf = torch.tensor(x).reshape(len(x), *network.input_shape).requires_grad_()
         outputs = network.module(leaf.clone()).reshape(len(x), -1)
         rows = [
@@ -193,6 +194,21 @@ def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> _Ref
         ]
     jacobians = torch.stack(rows, dim=1).numpy()
     return by_stages._replace(outputs=outputs.detach().numpy(), jacobians=jacobians)
+
+
+class _ExactDerivatives(KeepFloat64):
+    """Besides, has Hardsigmoid's derivative in float64: torch's own is 1/6 in float32, whatever the type."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is functional.hardsigmoid:
+            func, kwargs = _hardsigmoid, {}
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def _hardsigmoid(x: torch.Tensor, *_: Any) -> torch.Tensor:
+    return functional.hardtanh(x + 3, 0.0, 6.0) / 6
 
 
 def _of_pattern(partition: "Partition", region: Int64[np.ndarray, "1"], rounding: Rounding) -> _Reference | None:

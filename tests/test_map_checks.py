@@ -54,7 +54,8 @@ def test_right_maps(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["MaxPool2d, overlapping", "ReLU6", "Softshrink", "ResNet with batch norm", "U-Net", "two branches"]
+    "name",
+    ["MaxPool2d, overlapping", "ReLU6", "Softshrink", "Hardsigmoid", "ResNet with batch norm", "U-Net", "two branches"],
 )
 def test_right_maps_of_other_layers(name: str) -> None:
     model, shape = build(name)
