@@ -21,11 +21,13 @@ from experiments.command_regions import regions
 from experiments.command_robustness import robustness
 from experiments.command_table import tables
 from experiments.command_train import train
+from experiments.usage import CommandGroup, UsageError, usage_line
 
 _STOPPED = 130
 
 app = typer.Typer(
     name="splinegeo",
+    cls=CommandGroup,
     help="Spline geometry of deep networks: train with GrokAlign, enumerate linear regions exactly, draw them.",
     no_args_is_help=True,
     add_completion=False,
@@ -61,23 +63,26 @@ def main(report: Callable[[str], object] = lambda message: None) -> None:
     # before torch is loaded, which is also why the commands import what they need only when they run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
-    except SystemExit as end:
-        if end.code == _STOPPED:
-            # What had to be saved is: a second Ctrl-C, while Python shuts down, is to end it without a traceback.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        raise
+        code = app(prog_name="splinegeo", standalone_mode=False) or 0
     except Exception as error:
         message, code = _explain(error)
         if message is None:
             raise
-        report(message)
-        print(f"splinegeo: {message}", file=sys.stderr)
-        sys.exit(code)
+        if message:
+            report(message)
+            print(f"splinegeo: {message}", file=sys.stderr)
+    if code == _STOPPED:
+        # What had to be saved is: a second Ctrl-C, while Python shuts down, is to end it without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[str | None, int]:
-    """One line for an error that is not a bug, and its exit code."""
+    """One line for an error that is not a bug, and its exit code; nothing where the help has been printed."""
+    if isinstance(error, UsageError):
+        return "" if type(error).__name__ == "NoArgsIsHelpError" else usage_line(error), 2
+    if isinstance(error, typer.Abort):
+        return "", _STOPPED
     from experiments.errors import ExperimentError, SettingsError
 
     # Imported here it would bring torch along; and where it is not imported, it has not raised the error.

@@ -11,6 +11,7 @@ import typer
 from experiments import centroid_options as options
 from experiments.options import DataDir, Device, Download, Run, Threads, set_threads
 from experiments.run_path import check_run_path
+from experiments.usage import refuse_without_effect
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def centroids(
+    context: typer.Context,
     run: Run,
     samples: options.Samples = None,
     part: options.DataPart = "train",
@@ -47,6 +49,12 @@ def centroids(
     diagram. In an aligned network it looks like the image. With --array the centroids of the whole set are streamed to
     disk; interrupted, the same command goes on.
     """
+    if not local:
+        refuse_without_effect(context, ["spread", "noise_samples", "seed"], "without noise: add --local")
+    if not picture:
+        refuse_without_effect(context, ["grid", "scale", "theme", "out"], "with --no-picture: leave out one of them")
+    if not picture and each is None:
+        refuse_without_effect(context, ["samples"], "on --array, which has the whole set: add --each FOLDER")
     check_run_path(run)
     set_threads(threads)
     path = run / "centroids.png" if out is None else out
@@ -80,7 +88,8 @@ def centroids(
     found = []
     for name, (epoch, _) in zip(names, moments, strict=True):
         model = load_model(folder, name, images)
-        found.append(kind.of(model, x))
+        if picture or each is not None:
+            found.append(kind.of(model, x))
         if array is not None:
             target = array if len(names) == 1 else array.with_stem(f"{array.stem}_epoch_{epoch:06d}")
             print(f"array: {_stream(target, kind, model, x_all)}")

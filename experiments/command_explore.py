@@ -10,15 +10,19 @@ import typer
 from experiments.cache_options import Cache
 from experiments.options import DataDir, Download, RunOrPartition
 from experiments.run_path import check_run_or_file
-from experiments.slice_options import HalfWidth, Points, PointsSeed
+from experiments.slice_options import HalfWidth, Points, PointsSeed, check_points_seed
+from experiments.usage import refuse_without_effect
 
 if TYPE_CHECKING:
     import numpy as np
 
     from viz.explorer_source import Source
 
+_OF_A_RUN = ["checkpoint", "points", "half_width", "seed", "cache", "data_dir", "download"]
+
 
 def explore(
+    context: typer.Context,
     path: RunOrPartition,
     checkpoint: Annotated[
         str, typer.Option(help="Begin with these weights: an epoch, memorised, final or latest.", metavar="EPOCH|EVENT")
@@ -50,6 +54,11 @@ def explore(
     training is followed. Partitions that `splinegeo migrate` has kept are taken from there.
     """
     check_run_or_file(path)
+    if path.is_file():
+        refuse_without_effect(context, _OF_A_RUN, "on a partition file: leave out, or give a run folder")
+    if values is not None:
+        refuse_without_effect(context, ["color"], "with --values, which are the colour: leave out one of them")
+    check_points_seed(context, points)
     from viz.coloring import COLORINGS
     from viz.errors import DrawingError
     from viz.explorer_session import Session

@@ -12,7 +12,8 @@ import typer
 from experiments.cache_options import Cache, CacheGigabytes
 from experiments.options import DataDir, Download, RunOrPartition
 from experiments.run_path import check_run_or_file
-from experiments.slice_options import HalfWidth, Points, PointsSeed
+from experiments.slice_options import HalfWidth, Points, PointsSeed, check_points_seed
+from experiments.usage import refuse_without_effect
 
 if TYPE_CHECKING:
     from experiments.data import LabelledImages
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from viz.html_page import PageReport
 
 _FRAMES = 12
+_OF_A_RUN = ["checkpoints", "frames", "points", "half_width", "images", "seed", "cache", "cache_gigabytes"]
+_OF_A_RUN += ["data_dir", "download"]
 
 
 def export_html(
+    context: typer.Context,
     source: RunOrPartition,
     out: Annotated[
         Path | None, typer.Option(help="Page to write (.html).", show_default="RUN/page.html, or PARTITION.html")
@@ -56,10 +60,13 @@ def export_html(
     """Write one HTML file that shows the linear regions at every checkpoint: to pan, zoom, step through and click.
 
     The file works offline and asks no server for anything. A click on a region shows its pattern, area, norm, class and
-    centroid. Partitions are kept in RUN/migration and found again, as by `splinegeo migrate`. For a partition file, the
-    options about checkpoints, points and images have no meaning.
+    centroid. Partitions are kept in RUN/migration and found again, as by `splinegeo migrate`. A
+    partition file takes none of the options about checkpoints, points, images and data.
     """
     check_run_or_file(source)
+    if source.is_file():
+        refuse_without_effect(context, _OF_A_RUN, "on a partition file: leave out, or give a run folder")
+    check_points_seed(context, points)
     from viz.html_page import PageImages, write_page
 
     shape = None if image_shape is None else _shape(image_shape)

@@ -12,6 +12,7 @@ from experiments.command_train import train_or_explain_stop
 from experiments.figure_files import write_figure
 from experiments.options import Batched, DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
 from experiments.train_group import trained
+from experiments.usage import CommandGroup
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 figures = typer.Typer(
-    help="Draw a figure of the papers; trains what it needs.", no_args_is_help=True, rich_markup_mode="markdown"
+    cls=CommandGroup,
+    help="Draw a figure of the papers; trains what it needs.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 

@@ -13,10 +13,11 @@ from experiments import migrate_options as options
 from experiments.cache_options import Cache, CacheGigabytes
 from experiments.options import DataDir, Device, Download, Run
 from experiments.run_path import check_run_path
-from experiments.slice_options import HalfWidth, Points, PointsSeed
+from experiments.slice_options import HalfWidth, Points, PointsSeed, check_points_seed
 
 
 def migrate(
+    context: typer.Context,
     run: Run,
     points: Points = "0,1,2",
     half_width: HalfWidth = None,
@@ -43,6 +44,7 @@ def migrate(
     the next call, also after an interruption; the folder may be deleted at any time. Enumeration runs on the CPU in
     float64; --device is where the data are prepared.
     """
+    check_points_seed(context, points)
     check_run_path(run)
     import torch
 

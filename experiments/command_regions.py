@@ -10,7 +10,8 @@ import typer
 
 from experiments.options import DataDir, Device, Download, Run
 from experiments.run_path import check_run_path
-from experiments.slice_options import HalfWidth, Points, PointsSeed
+from experiments.slice_options import HalfWidth, Points, PointsSeed, check_points_seed
+from experiments.usage import refuse_without_effect
 
 if TYPE_CHECKING:
     import splinegeo as sg
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def regions(
+    context: typer.Context,
     run: Run,
     checkpoint: Annotated[
         str, typer.Option(help="Which weights: an epoch, memorised, final or latest.", metavar="EPOCH|EVENT")
@@ -48,6 +50,11 @@ def regions(
     Prints what lies around the three points, and saves the partition: `splinegeo.load_partition` reads it. The
     enumeration itself runs on the CPU in float64. Ctrl-C ends it early, with the regions of a part of the square.
     """
+    if picture is None:
+        refuse_without_effect(context, ["color_by", "boundary"], "without a picture: add --picture FILE")
+    check_points_seed(context, points)
+    if out is not None and out.suffix != ".npz":
+        raise typer.BadParameter(f"--out must end in .npz, got {out}")
     check_run_path(run)
     import torch
 

@@ -10,9 +10,13 @@ import typer
 
 from experiments.options import Batched, DataDir, Device, Threads, set_threads
 from experiments.train_group import trained
+from experiments.usage import CommandGroup
 
 tables = typer.Typer(
-    help="Make a table of the papers; trains what it needs.", no_args_is_help=True, rich_markup_mode="markdown"
+    cls=CommandGroup,
+    help="Make a table of the papers; trains what it needs.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 _Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where run folders and tables go; reused and resumed.")]

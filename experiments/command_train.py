@@ -12,6 +12,7 @@ import typer
 
 from experiments import train_options as options
 from experiments.options import Batched, DataDir, Device, Download, Threads, set_threads
+from experiments.usage import is_given, refuse_without_effect
 
 if TYPE_CHECKING:
     import torch
@@ -95,14 +96,16 @@ def train(
     if resume:
         if seeds is not None:
             raise typer.BadParameter("with --seeds the same command goes on by itself: leave out --resume")
-        if given := [name for name in context.params if name not in _BESIDE_THE_SETTINGS and _is_given(context, name)]:
+        if given := [name for name in context.params if name not in _BESIDE_THE_SETTINGS and is_given(context, name)]:
             names = ", ".join("--" + name.replace("_", "-") for name in given)
             raise typer.BadParameter(f"with --resume the settings are those of {run}/config.json: leave out {names}")
         folder = RunFolder.open(run)
-        if _is_given(context, "epochs"):
+        if is_given(context, "epochs"):
             lengthen(folder, epochs)
         images = load_data(folder.settings.data, data_dir, download)
     else:
+        if "grokalign" not in (methods := _methods(method)):
+            refuse_without_effect(context, ["grokalign", "level"], f"with --method {method}: add grokalign to it")
         file = None if data_file is None else str(data_file.resolve())
         of_cnn = network == "cnn"
         settings = RunSettings(
@@ -121,7 +124,7 @@ def train(
                 weight_decay=weight_decay,
                 batch_size=batch_size,
                 epochs=epochs,
-                methods=_methods(method),
+                methods=methods,
                 stop_at=stop_at,
                 dtype=dtype,
                 metrics=() if metrics is None else tuple(name.strip() for name in metrics.split(",")),
@@ -137,7 +140,7 @@ def train(
         )
         settings = replace(settings, training=training)
         if seeds is not None:
-            if _is_given(context, "seed"):
+            if is_given(context, "seed"):
                 raise typer.BadParameter("--seed and --seeds exclude each other: leave one out")
             numbers = parse_seeds(seeds)
             wanted = [(seed_folder(run, number), replace(settings, seed=number)) for number in numbers]
@@ -215,11 +218,6 @@ def train_batch_or_explain_stop(
     finally:
         for opened in loggers.values():
             opened[0].close()
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
 
 
 def _widths(text: str) -> tuple[int, ...]:

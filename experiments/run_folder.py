@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from splinegeo.atomic import TEMPORARY_SUFFIX, write_atomically
 
 FORMAT = "splinegeo-run"
 VERSION = 1
+_FEW_CHECKPOINTS = 8
 
 
 class RecordFolder:
@@ -191,7 +192,7 @@ class RecordFolder:
     def locate_checkpoint(self, which: int | str) -> Path:
         """Path of a checkpoint by its epoch, by its event ("memorised", "final"), or "latest", the newest weights.
 
-        Raises RunFolderError naming the checkpoints that there are.
+        Raises RunFolderError naming the checkpoints that there are, or the nearest of many.
         """
         checkpoints = self.checkpoints()
         if which == LATEST and (checkpoints or self.latest_path.is_file()):
@@ -201,10 +202,25 @@ class RecordFolder:
                 return self.checkpoint_path(epoch)
         if not checkpoints:
             raise RunFolderError(f"{self.path} has no checkpoint yet")
-        there = ", ".join(
-            f"{epoch} ({', '.join(events)})" if events else str(epoch) for epoch, events in checkpoints.items()
-        )
-        raise RunFolderError(f"{self.path} has no checkpoint {which!r}: there are {there}")
+        raise RunFolderError(f"{self.path} has no checkpoint {str(which)!r}: {self._offer(checkpoints, str(which))}")
+
+    def _offer(self, checkpoints: Mapping[int, list[str]], which: str) -> str:
+        """The checkpoints that there are; of many, those with events and the nearest, and where all can be seen."""
+
+        def listed(epochs: Iterable[int]) -> str:
+            named = ((epoch, checkpoints[epoch]) for epoch in epochs)
+            return ", ".join(f"{epoch} ({', '.join(events)})" if events else str(epoch) for epoch, events in named)
+
+        if len(checkpoints) <= _FEW_CHECKPOINTS:
+            return f"there are {listed(checkpoints)}"
+        found = []
+        if which.isdecimal():
+            below = [epoch for epoch in checkpoints if epoch < int(which)][-1:]
+            above = [epoch for epoch in checkpoints if epoch > int(which)][:1]
+            found = [f"near it are {listed([*below, *above])}"]
+        if with_events := [epoch for epoch, events in checkpoints.items() if events]:
+            found.append(f"with events {listed(with_events)}")
+        return "; ".join([*found, f"all {len(checkpoints)} are in {self.checkpoint_folder}"])
 
     def _newest(self, epoch: int) -> Path:
         # The state to resume from may be older than the newest weights, or damaged; and these are smaller.

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from experiments.usage import refuse_without_effect
+
 _SLICE = "Slice"
 
 Points = Annotated[
@@ -21,3 +23,9 @@ HalfWidth = Annotated[
     ),
 ]
 PointsSeed = Annotated[int, typer.Option(min=0, help="Seed of --points random.", rich_help_panel=_SLICE)]
+
+
+def check_points_seed(context: typer.Context, points: str) -> None:
+    """Refuse --seed of points that are not drawn at random. Raises typer.BadParameter."""
+    if points != "random":
+        refuse_without_effect(context, ["seed"], f"with --points {points}: add --points random")

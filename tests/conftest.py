@@ -36,6 +36,6 @@ def program(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
             cli.main()
         out, err = capfd.readouterr()
         assert "Traceback" not in out + err
-        return int(exit_.value.code or 0), out, " ".join(err.replace("│", " ").split())
+        return int(exit_.value.code or 0), out, " ".join(err.split())
 
     return call

@@ -178,7 +178,7 @@ def read_array(path: Path) -> np.ndarray:
 def test_zarr_array_of_the_whole_set(splinegeo, run: Path, tmp_path: Path, mnist: LabelledImages):
     zarr = pytest.importorskip("zarr")
     target = tmp_path / "c.zarr"
-    arguments = (run, "--checkpoint", "final", "--samples", "0", "--array", target, "--no-picture")
+    arguments = (run, "--checkpoint", "final", "--array", target, "--no-picture")
     assert splinegeo(*arguments)[:2] == (0, f"array: {target}\n")
     array = zarr.open_array(target, mode="r")
     assert (array.shape, array.chunks) == ((300, 1, 28, 28), (256, 1, 28, 28))
@@ -186,7 +186,7 @@ def test_zarr_array_of_the_whole_set(splinegeo, run: Path, tmp_path: Path, mnist
     model, x = model_and_images(run, "final", mnist)
     np.testing.assert_array_equal(array[:], sg.centroids(model, x[:300]).numpy())
     # Again, with another network: the new array takes the old one's place.
-    arguments = (run, "--checkpoint", "0", "--samples", "0", "--array", target, "--no-picture")
+    arguments = (run, "--checkpoint", "0", "--array", target, "--no-picture")
     assert splinegeo(*arguments)[0] == 0
     model, _ = model_and_images(run, "0", mnist)
     np.testing.assert_array_equal(read_array(target), sg.centroids(model, x[:300]).numpy())
@@ -202,9 +202,7 @@ def test_zarr_is_asked_for_when_it_is_missing(splinegeo, run: Path, tmp_path: Pa
 
 def test_an_interruption_says_how_to_go_on(splinegeo, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stopping_after(monkeypatch, 2)  # one is for the picture
-    code, _, err = splinegeo(
-        *(run, "--checkpoint", "final", "--samples", "0", "--array", tmp_path / "c.npy", "--no-picture")
-    )
+    code, _, err = splinegeo(*(run, "--checkpoint", "final", "--array", tmp_path / "c.npy", "--no-picture"))
     there = f"256 of 300 centroids are in {tmp_path / 'c.npy.part'}"
     assert code == 130
     assert err.endswith(f"splinegeo: stopped; {there}, the same command goes on there")
