@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.robustness import RobustnessSettings
 from experiments.run_folder import RunFolder
 from viz.curves import Curve, CurvePanel, curves_figure
-from viz.ordered_colors import ordered_colors
 from viz.text import grouped
 
 _MARKER = 3.0
@@ -39,25 +36,26 @@ def robustness_figure(run: RunFolder, entries: Sequence[dict[str, Any]], setting
             found.append(Curve(label, np.array(at), np.array([values[position] for position in at])))
         return found
 
+    # Checkpoints have an order; so do their colours, unless two or three are told apart as categories are.
+    ordered = len(labels) > 3
     panels = [
         CurvePanel(
             "Gaussian noise",
             "test accuracy",
             curves("noise", "noisy_accuracy", 1.0),
             along="standard deviation, pixels on [0, 1]",
+            ordered=ordered,
         ),
         CurvePanel(
             "Attack",
             "test accuracy",
             curves("epsilon", "attacked_accuracy", 255.0),
             along=f"ε in 255ths, {_UNITS[settings.space]}",
+            ordered=ordered,
         ),
     ]
     note = f"{grouped(settings.n_samples)} test samples; attack: {settings.method}"
-    # Checkpoints have an order; so do their colours, unless two or three are told apart as categories are.
-    colors = mpl.rcParams["axes.prop_cycle"].by_key()["color"] if len(labels) <= 3 else ordered_colors(len(labels))
-    with mpl.rc_context({"axes.prop_cycle": cycler(color=colors)}):
-        figure = curves_figure(panels, note=note)
+    figure = curves_figure(panels, note=note)
     figure.axes[1].xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 5, 10]))
     for ax in figure.axes:
         ax.set(xlim=(0, ax.get_xlim()[1]), ylim=(-0.03, 1.03))

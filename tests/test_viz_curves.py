@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 
 from viz.curves import Curve, CurvePanel, curves_figure
 from viz.errors import DrawingError
+from viz.ordered_colors import ordered_colors
 from viz.style import LIGHT, style
 
 STEPS = np.array([0.0, 1.0, 10.0, 100.0])
@@ -40,6 +41,28 @@ def test_lines_hold_the_values():
     assert a.get_linestyle() != b.get_linestyle()
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+
+
+def test_ordered_curves_have_ordered_colours_and_plain_lines():
+    curves = [Curve(f"× {k}", STEPS, RISING / k) for k in (1, 2, 4, 8, 16)]
+    with style("light"):
+        figure = curves_figure(
+            [
+                CurvePanel("methods", "v", [Curve("a", STEPS, RISING), Curve("b", STEPS, RISING)]),
+                CurvePanel("scales", "v", curves, ordered=True),
+                CurvePanel("scales again", "v", curves[:3], ordered=True),
+            ]
+        )
+    methods, scales, again = ([line.get_color() for line in ax.lines] for ax in figure.axes)
+    assert methods == list(LIGHT.categories[:2])
+    assert scales == ordered_colors(5)
+    assert again == scales[:3]
+    assert {line.get_linestyle() for ax in figure.axes[1:] for line in ax.lines} == {"-"}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "a",
+        "b",
+        *(f"× {k}" for k in (1, 2, 4, 8, 16)),
+    ]
 
 
 def test_several_runs_make_mean_and_band():

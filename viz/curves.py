@@ -1,16 +1,19 @@
 """Curves along training: panels side by side, with one legend, and a band where several runs make one curve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from viz.errors import DrawingError
+from viz.ordered_colors import ordered_colors
 from viz.text import rounded, wrapped
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.5, 2.0
@@ -42,12 +45,15 @@ class CurvePanel:
     log: bool = False
     along: str = ""
     """What a linear horizontal axis shows; without it, the figure's steps on a logarithmic one."""
+    ordered: bool = False
+    """The curves stand in the order of a quantity: colours from dark to light tell them apart, and no dash patterns."""
 
 
 def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note: str = "") -> Figure:
     """Draw panels side by side over a logarithmic axis of steps, with one legend above and a note beneath.
 
-    Curves of one label have one colour and one dash pattern in all panels. Several runs are drawn as their mean with a
+    Curves of one label have one colour and one dash pattern in all panels; curves of ordered panels, and they alone,
+    have ordered colours. Several runs are drawn as their mean with a
     band from the smallest to the largest.
     Raises `DrawingError` without panels, without curves, or for steps and values that do not fit or are not finite.
     """
@@ -55,13 +61,13 @@ def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note:
         raise DrawingError("the figure needs at least one panel")
     for panel in panels:
         _check(panel)
-    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+    looks = _looks(panels)
     figure = Figure(figsize=(_PANEL_WIDTH, _PANEL_HEIGHT))
     handles = {}
     for panel in panels:
         ax = figure.add_axes((0, 0, 1, 1))
         for curve in panel.curves:
-            handles[curve.label] = _draw(ax, curve, labels.index(curve.label))
+            handles[curve.label] = _draw(ax, curve, looks[curve.label])
         _dress(ax, panel, step_label)
     lefts, width = _lay_out(figure)
     lines = wrapped(note, _HINTING * (width - 2 * _EDGE), _note_size())
@@ -71,11 +77,11 @@ def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note:
     for ax, left in zip(figure.axes, lefts, strict=True):
         ax.set_position((left / width, base / height, _PANEL_WIDTH / width, _PANEL_HEIGHT / height))
     figure.legend(
-        [handles[label] for label in labels],
-        labels,
+        list(handles.values()),
+        list(handles),
         loc="upper center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=len(labels),
+        ncols=len(handles),
         frameon=False,
         handlelength=2.6,
     )
@@ -101,13 +107,26 @@ def _note_size() -> float:
     return float(mpl.rcParams["font.size"]) - 0.5
 
 
-def _draw(ax: Axes, curve: Curve, index: int):  # type: ignore[no-untyped-def]
-    color = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+def _looks(panels: Sequence[CurvePanel]) -> dict[str, dict[str, Any]]:
+    """Colour and dash pattern of each label."""
+    ranked = list(dict.fromkeys(curve.label for panel in panels if panel.ordered for curve in panel.curves))
+    labels = dict.fromkeys(curve.label for panel in panels for curve in panel.curves)
+    looks: dict[str, dict[str, Any]] = {}
+    if ranked:
+        looks = {label: {"color": color} for label, color in zip(ranked, ordered_colors(len(ranked)), strict=True)}
+    colors = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    for index, label in enumerate(label for label in labels if label not in looks):
+        dashes = _LINE_STYLES[index % len(_LINE_STYLES)]
+        looks[label] = {"color": colors[index % len(colors)], "linestyle": dashes}
+    return looks
+
+
+def _draw(ax: Axes, curve: Curve, look: Mapping[str, Any]) -> Line2D:
     runs = np.atleast_2d(curve.values)
-    shade = color[index % len(color)]
     if len(runs) > 1:
-        ax.fill_between(curve.steps, runs.min(axis=0), runs.max(axis=0), color=shade, alpha=0.2, linewidth=0)
-    (line,) = ax.plot(curve.steps, runs.mean(axis=0), color=shade, linestyle=_LINE_STYLES[index % len(_LINE_STYLES)])
+        low, high = runs.min(axis=0), runs.max(axis=0)
+        ax.fill_between(curve.steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    (line,) = ax.plot(curve.steps, runs.mean(axis=0), **look)
     return line
 
 

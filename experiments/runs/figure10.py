@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import matplotlib as mpl
-from cycler import cycler
 from matplotlib.figure import Figure
 
 from experiments.binary_digits import BinaryDigits
@@ -20,7 +18,6 @@ from experiments.run_folder import RecordFolder
 from experiments.runs import figure3
 from experiments.runs.figure3 import Setting
 from viz.curves import CurvePanel, curves_figure
-from viz.ordered_colors import ordered_colors
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors of the weights and of the output. The paper's are not at hand; with its learning rate, 64 diverges."""
@@ -49,8 +46,8 @@ def draw(runs: Mapping[str, Sequence[RecordFolder]], setting: Setting, digits: B
         kernel = [metric_curve(label, found, "ntk_mean") for label, found in by_scale.items()]
         relative = [replace(curve, values=curve.values / curve.values[..., :1]) for curve in kernel]
         panels += [
-            CurvePanel(f"{title}: alignment", "mean of ±cos(x, μ)", alignment),
-            CurvePanel(f"{title}: kernel", "mean kernel over its start", relative, log=True),
+            CurvePanel(f"{title}: alignment", "mean of ±cos(x, μ)", alignment, ordered=True),
+            CurvePanel(f"{title}: kernel", "mean kernel over its start", relative, log=True, ordered=True),
         ]
     n_ones = int(digits.y_train.sum())
     n_seeds = len(next(iter(runs.values())))
@@ -59,8 +56,7 @@ def draw(runs: Mapping[str, Sequence[RecordFolder]], setting: Setting, digits: B
         f"cross-entropy, full batch, learning rate {setting.base.learning_rate:g} at every scale; alignment and mean "
         f"tangent kernel over the training points, ±: + for ones, − for zeros; seeds: {n_seeds}"
     )
-    with mpl.rc_context({"axes.prop_cycle": cycler(color=ordered_colors(len(SCALES)))}):
-        return curves_figure(panels, step_label="step", note=note)
+    return curves_figure(panels, step_label="step", note=note)
 
 
 def _name(what: str, scale: float) -> str:

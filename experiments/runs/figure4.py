@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import matplotlib as mpl
-from cycler import cycler
 from matplotlib.figure import Figure
 
 from experiments.run_curves import metric_curve
 from experiments.run_folder import RecordFolder
 from experiments.xor_training import AMPLITUDES, XorSettings, affordable_xor_logs, amplitude_metric
 from viz.curves import CurvePanel, curves_figure
-from viz.ordered_colors import ordered_colors
 from viz.text import grouped
 
 COEFFICIENTS = {"baseline": 0.0, "grokalign": 1.0}
@@ -54,8 +51,7 @@ def draw(runs: Mapping[str, Sequence[RecordFolder]], setting: Setting) -> Figure
     for name, title in _TITLES.items():
         curves = [metric_curve("no noise", runs[name], "test_accuracy")]
         curves += [metric_curve(f"noise {a:g}", runs[name], amplitude_metric(a)) for a in AMPLITUDES]
-        panels.append(CurvePanel(title, "test accuracy", curves))
-    of_methods = mpl.rcParams["axes.prop_cycle"].by_key()["color"][: len(_LABELS)]
+        panels.append(CurvePanel(title, "test accuracy", curves, ordered=True))
     n_seeds = len(next(iter(runs.values())))
     base = setting.base
     note = (
@@ -63,8 +59,7 @@ def draw(runs: Mapping[str, Sequence[RecordFolder]], setting: Setting) -> Figure
         f"weight decay {base.weight_decay:g}; Gaussian noise of this standard deviation on all coordinates but the two "
         f"that carry the label; alignment at the training points; seeds: {n_seeds}"
     )
-    with mpl.rc_context({"axes.prop_cycle": cycler(color=[*of_methods, *ordered_colors(1 + len(AMPLITUDES))])}):
-        figure = curves_figure(panels, step_label="step", note=note)
+    figure = curves_figure(panels, step_label="step", note=note)
     for ax in figure.axes[1:]:
         ax.set_ylim(0.4, 1.02)
     return figure
