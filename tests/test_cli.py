@@ -286,8 +286,8 @@ def test_ctrl_c_says_how_to_resume(splinegeo, tmp_path: Path):
 def test_a_second_ctrl_c_ends_at_once_what_the_first_has_stopped(splinegeo, monkeypatch: pytest.MonkeyPatch):
     """Python's own handler would print a traceback while it shuts down."""
 
-    def stopped() -> None:
-        raise SystemExit(130)
+    def stopped(**_: object) -> int:
+        return 130
 
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(cli, "app", stopped)
@@ -353,7 +353,7 @@ def test_random_points_depend_on_the_seed(splinegeo, trained: Path, tmp_path: Pa
         (["--points", "0,1,1"], 2, "three different training points"),
         (["--points", "0,1,128"], 2, "three different training points"),
         (["--points", "a,b,c"], 2, "--points takes three numbers"),
-        (["--checkpoint", "17"], 1, "has no checkpoint '17': there are 0,"),
+        (["--checkpoint", "17"], 1, "has no checkpoint '17': near it are "),
         (["--half-width", "-1"], 1, "half_width"),
         (["--picture", "regions.bmp"], 2, "--picture must end in .png, .pdf or .svg"),
     ],

@@ -201,7 +201,7 @@ def test_zarr_is_asked_for_when_it_is_missing(splinegeo, run: Path, tmp_path: Pa
 
 
 def test_an_interruption_says_how_to_go_on(splinegeo, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    stopping_after(monkeypatch, 2)  # one is for the picture
+    stopping_after(monkeypatch, 1)
     code, _, err = splinegeo(*(run, "--checkpoint", "final", "--array", tmp_path / "c.npy", "--no-picture"))
     there = f"256 of 300 centroids are in {tmp_path / 'c.npy.part'}"
     assert code == 130
