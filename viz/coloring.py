@@ -1,7 +1,7 @@
 """What regions are coloured by: a number of each region on a scale, or a category, or its pattern."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Real
@@ -32,6 +32,8 @@ class Coloring:
     """A colour for each region, for categories and patterns."""
     categories: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()
     """Names and colours of the categories."""
+    of_classes: bool = False
+    """The categories are the predicted classes: `plot_regions` cuts the regions at the decision boundary."""
     fixed_norm: Normalize | None = None
     """The scale of a quantity with natural bounds."""
     cmap: Colormap = field(default_factory=lambda: DUSK)
@@ -101,9 +103,8 @@ def _by_alignment(part: Partition) -> Coloring:
 def _by_class(part: Partition) -> Coloring:
     classes = predicted_classes(part)
     n = max(part.network.n_outputs, 2)
-    return _of_categories(
-        "predicted class", classes, [str(k) for k in range(n)], category_colors(np.arange(n)).tolist()
-    )
+    colors = category_colors(np.arange(n)).tolist()
+    return replace(_of_categories("predicted class", classes, [str(k) for k in range(n)], colors), of_classes=True)
 
 
 def _by_stage(part: Partition) -> Coloring:

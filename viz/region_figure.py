@@ -10,9 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from splinegeo import Partition
+from viz.class_labels import draw_class_labels
+from viz.class_pieces import ClassPieces
 from viz.color_scale import draw_color_bar
 from viz.coloring import Coloring
 from viz.markers import mark_points
+from viz.region_colors import CATEGORY_COLORS
+from viz.region_fill import RegionFill
 from viz.regions import plot_regions
 from viz.text import grouped, wrapped
 
@@ -25,6 +29,9 @@ _BAR_GAP, _BAR = 0.11, 0.085
 _LABELS = 0.55
 _LEGEND = 0.95
 _FOOTER_SIZE = 6.5
+_LEGEND_ENTRIES = 22
+# The classes whose colours can be told apart; with others, the names are in the picture too.
+_TOLD_APART = {str(index) for index in range(len(CATEGORY_COLORS))}
 
 
 def region_figure(
@@ -62,9 +69,12 @@ def region_figure(
         bar = axes(_MARGIN + _SQUARE + _BAR_GAP, _BAR)
         draw_color_bar(figure, fill, bar, coloring.label, [coloring.values])
     elif coloring.categories:
-        present = np.unique(fill.region_colors(), axis=0)
-        shown = [(name, color) for name, color in coloring.categories if np.isclose(present, color).all(axis=1).any()]
+        shown, left_out = _largest(coloring, fill)
+        if coloring.of_classes and any(name not in _TOLD_APART for name, _ in shown):
+            draw_class_labels(ax, part)
         patches = [Patch(facecolor=color, edgecolor=faint, linewidth=0.4, label=name) for name, color in shown]
+        if left_out:
+            patches.append(Patch(facecolor="none", edgecolor="none", label=f"and {grouped(left_out)} more"))
         ax.legend(
             handles=patches,
             title="\n".join(wrapped(coloring.label, _LEGEND - _BAR_GAP, mpl.rcParams["axes.labelsize"])),
@@ -77,3 +87,16 @@ def region_figure(
             alignment="left",
         )
     return figure
+
+
+def _largest(coloring: Coloring, fill: RegionFill) -> tuple[list[tuple[str, tuple[float, float, float, float]]], int]:
+    """Names and colours of the categories that cover most area, in order, as many as have room; how many do not."""
+    assert coloring.values is not None
+    cells = fill.cells
+    members = cells.classes if isinstance(cells, ClassPieces) else coloring.values.astype(np.int64)
+    areas = np.maximum(cells.areas, 0.0)
+    covered = np.bincount(members, areas, minlength=len(coloring.categories))
+    present = np.flatnonzero(np.bincount(members, minlength=len(covered)))
+    room = _LEGEND_ENTRIES if len(present) <= _LEGEND_ENTRIES else _LEGEND_ENTRIES - 1
+    chosen = np.sort(present[np.argsort(-covered[present], kind="stable")[:room]])
+    return [coloring.categories[index] for index in chosen.tolist()], len(present) - len(chosen)

@@ -11,6 +11,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Bbox, Transform
 
 from splinegeo import Partition
+from viz.class_pieces import ClassPieces
 from viz.coverage import coverage_image
 
 # In vector output, regions at least this wide (points, see `region_sizes`) are polygons; what is smaller is in the
@@ -29,7 +30,18 @@ class RegionFill(Collection):
     def __init__(self, part: Partition, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._part = part
-        self._sizes: Float64[np.ndarray, " R"] | None = None
+        self._cells: Partition | ClassPieces = part
+        self._cell_colors: Float64[np.ndarray, "P 4"] | None = None
+        self._sizes: Float64[np.ndarray, " P"] | None = None
+
+    def set_pieces(self, pieces: ClassPieces, colors: Float64[np.ndarray, "P 4"]) -> None:
+        """Fill pieces of the regions, each in a colour of its own, in place of the regions."""
+        self._cells, self._cell_colors, self._sizes = pieces, colors, None
+
+    @property
+    def cells(self) -> Partition | ClassPieces:
+        """What is filled: the partition, or the pieces of its regions."""
+        return self._cells
 
     def region_colors(self) -> Float64[np.ndarray, "R 4"]:
         """The colour that each region is drawn in."""
@@ -51,7 +63,7 @@ class RegionFill(Collection):
         if frame is not None:
             renderer.open_group(type(self).__name__, gid=self.get_gid())
             gc = clipped_context(renderer, self)
-            colors = self.region_colors()
+            colors = self.region_colors() if self._cell_colors is None else self._cell_colors
             self._draw_picture(renderer, gc, transform, frame, colors)
             if not hasattr(renderer, "buffer_rgba"):
                 self._draw_polygons(renderer, gc, transform, frame, colors)
@@ -70,8 +82,9 @@ class RegionFill(Collection):
         magnification = renderer.get_image_magnification()
         corner = np.floor(np.asarray(frame.min))
         width, height = np.ceil((np.asarray(frame.max) - corner) * magnification).astype(int).tolist()
-        pixels = (transform.transform(self._part.vertices) - corner) * magnification
-        image = coverage_image(pixels, self._part.edges, self._part.edge_faces, colors, (height, width))
+        cells = self._cells
+        pixels = (transform.transform(cells.vertices) - corner) * magnification
+        image = coverage_image(pixels, cells.edges, cells.edge_faces, colors, (height, width))
         gc.set_alpha(1.0)
         renderer.draw_image(gc, corner[0], corner[1], image)
 
@@ -84,7 +97,7 @@ class RegionFill(Collection):
         colors: Float64[np.ndarray, "R 4"],
     ) -> None:
         if self._sizes is None:
-            self._sizes = region_sizes(self._part)
+            self._sizes = region_sizes(self._cells)
         regions = np.flatnonzero(self._in_frame(transform, frame))
         if len(regions) > FEW_REGIONS:
             smallest = VECTOR_SIZE * pixels_per_point(renderer) / pixels_per_unit(transform)
@@ -96,16 +109,16 @@ class RegionFill(Collection):
         shade = shade.reshape(-1)
         groups = np.split(regions[np.argsort(shade, kind="stable")], np.cumsum(np.bincount(shade))[:-1])
         for rgba, group in zip(shades / 255.0, groups, strict=True):
-            renderer.draw_path(gc, _compound_polygon(self._part, group), transform, tuple(rgba))
+            renderer.draw_path(gc, _compound_polygon(self._cells, group), transform, tuple(rgba))
 
     def _in_frame(self, transform: Transform, frame: Bbox) -> Bool[np.ndarray, " R"]:
-        corners = transform.transform(self._part.vertices)[self._part.corners]
-        low = np.minimum.reduceat(corners, self._part.offsets[:-1])
-        high = np.maximum.reduceat(corners, self._part.offsets[:-1])
+        corners = transform.transform(self._cells.vertices)[self._cells.corners]
+        low = np.minimum.reduceat(corners, self._cells.offsets[:-1])
+        high = np.maximum.reduceat(corners, self._cells.offsets[:-1])
         return boxes_meet(low, high, frame)
 
 
-def region_sizes(part: Partition) -> Float64[np.ndarray, " R"]:
+def region_sizes(part: Partition | ClassPieces) -> Float64[np.ndarray, " R"]:
     """Size of each region, 4 area / perimeter, in input-space units: a square's side, twice the width of a sliver."""
     ends = part.vertices[part.edges]
     lengths = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
@@ -162,7 +175,7 @@ def pixels_per_point(renderer: RendererBase) -> float:
     return float(np.asarray(renderer.points_to_pixels(1.0)))
 
 
-def _compound_polygon(part: Partition, regions: Int64[np.ndarray, " n"]) -> Path:
+def _compound_polygon(part: Partition | ClassPieces, regions: Int64[np.ndarray, " n"]) -> Path:
     """One path of many closed polygons."""
     counts = part.offsets[regions + 1] - part.offsets[regions]
     ends = np.cumsum(counts + 1)
