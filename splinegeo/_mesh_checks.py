@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splinegeo.mesh import Mesh
+from splinegeo.mesh import Mesh, polygon_area
 from splinegeo.tolerance import coordinate_rounding
 
 
@@ -26,11 +26,9 @@ class MeshFigures(NamedTuple):
 def mesh_figures(mesh: Mesh, domain: Float64[np.ndarray, "k 2"], complete: bool, position: float) -> MeshFigures:
     """Check a mesh of a convex domain, or of a part of it; points are known to the distance `position`."""
     areas = mesh.areas()
-    domain_area = _polygon_area(domain)
+    domain_area = polygon_area(domain)
     border: Bool[np.ndarray, " E"] = np.asarray((mesh.edge_faces < 0).any(axis=1))
     expected_area = domain_area if complete else _bordered_area(mesh, border)
-    used = np.zeros(len(mesh.vertices), dtype=bool)
-    used[mesh.corners] = True
     diameter = float(np.ptp(domain, axis=0).max())
     perimeter = float(np.linalg.norm(np.roll(domain, -1, axis=0) - domain, axis=1).sum())
     return MeshFigures(
@@ -38,15 +36,10 @@ def mesh_figures(mesh: Mesh, domain: Float64[np.ndarray, "k 2"], complete: bool,
         area_rounding=perimeter * coordinate_rounding(domain) / domain_area,
         least_area=float(areas.min()) / domain_area,
         position=position / diameter,
-        euler_characteristic=int(used.sum()) - len(mesh.edges) + mesh.n_faces,
+        euler_characteristic=int(mesh.is_used.sum()) - len(mesh.edges) + mesh.n_faces,
         expected_characteristic=1 if complete else _expected_characteristic(mesh, border),
         misplaced_edges=_count_misplaced(mesh, domain, border, complete, position),
     )
-
-
-def _polygon_area(polygon: Float64[np.ndarray, "k 2"]) -> float:
-    spokes = polygon[1:] - polygon[0]
-    return 0.5 * float(np.sum(spokes[:-1, 0] * spokes[1:, 1] - spokes[:-1, 1] * spokes[1:, 0]))
 
 
 def _bordered_area(mesh: Mesh, border: Bool[np.ndarray, " E"]) -> float:

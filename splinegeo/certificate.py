@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from splinegeo._convexity_checks import convexity_figures
 from splinegeo._corner_checks import corner_figures
 from splinegeo._map_checks import map_figures
@@ -183,8 +185,8 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
     point of every region and at `n_samples` random points; maps, centroids, radii and norms of some regions against
     torch's Jacobian, and their corners. Raises `InvalidArgumentError` for fewer than 0 samples.
     """
-    if n_samples < 0:
-        raise InvalidArgumentError(f"n_samples must not be negative, but is {n_samples}")
+    if not (isinstance(n_samples, int | np.integer) and n_samples >= 0):
+        raise InvalidArgumentError(f"n_samples must be a whole number that is not negative, not {n_samples!r}")
     rounding = Rounding.of(partition)
     mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position)
     convexity = convexity_figures(partition, rounding)

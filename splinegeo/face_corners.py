@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from splinegeo._chunks import running_sum
+from splinegeo.mesh import following_corners
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -36,8 +37,7 @@ def corners_and_centres(partition: "Partition", stage: int, n_faces: int) -> Fac
     face = face_of_region[mesh.face_of_corner]
     across = face_of_region[mesh.edge_faces[edge, 1 - (mesh.sides & 1)]]
     bounding = np.nonzero(~inner | (across != face))[0]
-    following = np.arange(1, len(mesh.corners) + 1)
-    following[mesh.offsets[1:] - 1] = mesh.offsets[:-1]
+    following = following_corners(mesh.offsets)
     # Two convex faces share one segment at most; edges without a neighbour each count as a segment of their own.
     segment = np.where(inner, across, -1 - edge.astype(np.int64))[bounding]
     ends = np.concatenate([mesh.corners[bounding], mesh.corners[following[bounding]]]).astype(np.int64)

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
-from splinegeo.errors import InvalidNetworkError, ShapeError
+from splinegeo.errors import InvalidArgumentError, InvalidNetworkError
 from splinegeo.layer_diagram import LayerDiagram, layer_diagrams
 from splinegeo.power_diagram_report import PowerDiagramReport, checked_diagrams
+from splinegeo.slice import slice_points
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -32,9 +33,7 @@ class HierarchicalDiagram:
 
         Raises `ShapeError`, and `InvalidNetworkError` if a layer has units that are not convex.
         """
-        points = np.ascontiguousarray(t, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 2:
-            raise ShapeError(f"slice coordinates must have the shape (n, 2), but have {points.shape}")
+        points = slice_points(t)
         for layer in self.layers:
             if not layer.applies:
                 raise InvalidNetworkError(
@@ -53,10 +52,12 @@ class HierarchicalDiagram:
 def hierarchical_diagram(partition: "Partition", *, verify: bool = False) -> HierarchicalDiagram:
     """The power diagrams of all layers of a partition; with `verify` also the report of `verify_power_diagram`.
 
-    Raises `ValueError` for a partition that covers a part of its domain only.
+    Raises `InvalidArgumentError` for a partition that covers a part of its domain only.
     """
     if not partition.complete:
-        raise ValueError("the partition is incomplete, so its faces are not all sites: enumerate it without a limit")
+        raise InvalidArgumentError(
+            "the partition is incomplete, so its faces are not all sites: enumerate it without a limit"
+        )
     if not verify:
         return HierarchicalDiagram(layer_diagrams(partition), partition.domain)
     layers, report = checked_diagrams(partition)

@@ -51,7 +51,7 @@ class Mesh:
 
     def areas(self) -> Float64[np.ndarray, " F"]:
         """Area of each face: the shoelace formula about the face's own first corner, which keeps small faces exact."""
-        following = self._following_corner()
+        following = following_corners(self.offsets)
         first = self.vertices[self.corners[self.offsets[:-1]]][self.face_of_corner]
         a = self.vertices[self.corners] - first
         b = self.vertices[self.corners[following]] - first
@@ -61,7 +61,7 @@ class Mesh:
         """The area centroid of each face, or its mean corner where the face is too thin to have an area."""
         counts = np.diff(self.offsets)
         mean = np.add.reduceat(self.vertices[self.corners], self.offsets[:-1]) / counts[:, None]
-        following = self._following_corner()
+        following = following_corners(self.offsets)
         face = self.face_of_corner
         a = self.vertices[self.corners] - mean[face]
         b = self.vertices[self.corners[following]] - mean[face]
@@ -108,7 +108,17 @@ class Mesh:
             self, vertices=self.vertices[used], edges=new_vertex[self.edges], corners=new_vertex[self.corners]
         )
 
-    def _following_corner(self) -> Int64[np.ndarray, " H"]:
-        following = np.arange(1, len(self.corners) + 1)
-        following[self.offsets[1:] - 1] = self.offsets[:-1]
-        return following
+
+def following_corners(offsets: Int64[np.ndarray, "F+1"]) -> Int64[np.ndarray, " H"]:
+    """For each place in the list of all faces' corners: that of the face's next corner, of its first after its last."""
+    following = np.arange(1, int(offsets[-1]) + 1)
+    following[offsets[1:] - 1] = offsets[:-1]
+    return following
+
+
+def polygon_area(corners: Float64[np.ndarray, "k 2"]) -> float:
+    """Area of a polygon, negative if it is clockwise: the shoelace formula about the first corner, as rounding of large
+    coordinates would outweigh a small area.
+    """
+    spokes = corners[1:] - corners[0]
+    return 0.5 * float(np.sum(spokes[:-1, 0] * spokes[1:, 1] - spokes[:-1, 1] * spokes[1:, 0]))

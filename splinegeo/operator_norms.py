@@ -22,12 +22,8 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
     In input space the input dimension is never touched: with the QR decomposition W₁ᵀ = Q R, A = u W₁ and u Rᵀ have
     equal norms; where W₁ or a later map is not held as a matrix, the base rows of the restriction take the place of W₁.
     """
-    if kind not in ("frobenius", "spectral"):
-        raise InvalidArgumentError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
     if space == "slice":
         return matrix_norms(partition.slice_maps[:, :, :2], kind)
-    if space != "input":
-        raise InvalidArgumentError(f"space must be 'input' or 'slice', not {space!r}")
     if can_walk(partition):
         return walked_norms(partition, kind)
     if has_operators(partition.network):
@@ -40,3 +36,11 @@ def operator_norms(partition: "Partition", kind: str = "frobenius", space: str =
         norms[place] = matrix_norms(block, kind)
         tell(place.stop, partition.n_regions)
     return norms
+
+
+def check_norm(kind: str, space: str) -> None:
+    """Raise `InvalidArgumentError` for a kind or a space of norms that does not exist."""
+    if kind not in ("frobenius", "spectral"):
+        raise InvalidArgumentError(f"kind must be 'frobenius' or 'spectral', not {kind!r}")
+    if space not in ("input", "slice"):
+        raise InvalidArgumentError(f"space must be 'input' or 'slice', not {space!r}")

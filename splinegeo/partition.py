@@ -23,18 +23,20 @@ from splinegeo.local_complexity import LocalComplexity, local_complexity
 from splinegeo.locate import Grid, build_grid, locate
 from splinegeo.mesh import Mesh
 from splinegeo.network import Network
-from splinegeo.operator_norms import operator_norms
+from splinegeo.operator_norms import check_norm, operator_norms
 from splinegeo.power_diagram import region_centroids, region_radii
 from splinegeo.restricted_maps import BaseRows
 from splinegeo.restriction import Restriction
-from splinegeo.selection import Selection, regions_in_disc, regions_in_polygon
-from splinegeo.slice import Box, Slice
+from splinegeo.selection import Selection, region_polygons, regions_in_disc, regions_in_polygon
+from splinegeo.slice import Box, Slice, slice_points
 from splinegeo.slice_maps import slice_maps
 from splinegeo.statistics import RegionStatistics, region_statistics
+from splinegeo.tolerance import coordinate_rounding
 
 if TYPE_CHECKING:
     import networkx
 
+# A point on the domain's border, as computed, may miss it by so much of the domain's size.
 _ROUNDING = 1e-12
 _CENTROID_BYTES = 1 << 26
 
@@ -185,12 +187,15 @@ class Partition:
         return BaseRows.of(self.restriction)
 
     def affine_map(self, r: int) -> tuple[Float64[np.ndarray, "C d"], Float64[np.ndarray, " C"]]:
-        """A and B of region r in input space: f(x) = A x + B, x flattened."""
+        """A and B of region r in input space: f(x) = A x + B, x flattened. Raises `IndexError`."""
         self._check_region(r)
         return region_maps.affine_map(self, r)
 
     def centroids(self, regions: ArrayLike | None = None) -> Float[np.ndarray, "n d"]:
-        """Centroids μ = Aᵀ1 of the regions (default: all) in input space, flattened."""
+        """Centroids μ = Aᵀ1 of the regions (ids or a mask; default: all) in input space, flattened.
+
+        Raises `InvalidArgumentError` or `IndexError` for regions that are no numbers or do not exist.
+        """
         chosen = self._check_regions(regions)
         if self.dtype == np.float64:
             return region_centroids(self, chosen)
@@ -208,11 +213,15 @@ class Partition:
         return (sums - self.plane.basis @ self.plane.origin).astype(self.dtype, copy=False)
 
     def radii(self, regions: ArrayLike | None = None) -> Float[np.ndarray, " n"]:
-        """Radii τ = ‖μ‖² + 2⟨1, B⟩ of the regions (default: all)."""
+        """Radii τ = ‖μ‖² + 2⟨1, B⟩ of the regions (default: all); raises as `centroids`."""
         return region_radii(self, self._check_regions(regions)).astype(self.dtype, copy=False)
 
     def operator_norms(self, kind: str = "frobenius", space: str = "input") -> Float[np.ndarray, " R"]:
-        """Norm of each region's linear operator: "frobenius" or "spectral", of A ("input") or of A Uᵀ ("slice")."""
+        """Norm of each region's linear operator: "frobenius" or "spectral", of A ("input") or of A Uᵀ ("slice").
+
+        Raises `InvalidArgumentError` for another kind or space.
+        """
+        check_norm(kind, space)
         cache = self._norms
         if (kind, space) not in cache:
             # Norms on the slice are those of the slice maps, which must not be rounded twice.
@@ -223,8 +232,9 @@ class Partition:
     def recall_norms(self, norms: ArrayLike, kind: str = "frobenius", space: str = "input") -> None:
         """Take norms (R,) that `operator_norms` gave for these regions before, so that they are not worked out again.
 
-        Raises `ShapeError` if they are not one for each region.
+        Raises `ShapeError` if they are not one for each region, `InvalidArgumentError` as `operator_norms`.
         """
+        check_norm(kind, space)
         recalled = np.array(norms, dtype=self.dtype)
         if recalled.shape != (self.n_regions,):
             raise ShapeError(
@@ -235,12 +245,9 @@ class Partition:
     # queries
 
     def locate(self, t: ArrayLike) -> Int64[np.ndarray, " n"]:
-        """The region that holds each point of the slice (n, 2); -1 outside the domain."""
-        points = np.ascontiguousarray(t, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 2:
-            raise ShapeError(f"slice coordinates must have the shape (n, 2), but have {points.shape}")
-        slack = _ROUNDING * float(np.ptp(self.domain, axis=0).max())
-        return locate(self.mesh, self._grid, points, slack, os.cpu_count() or 1)
+        """The region that holds each point of the slice (n, 2); -1 outside the domain. Raises `ShapeError`."""
+        slack = max(_ROUNDING * float(np.ptp(self.domain, axis=0).max()), coordinate_rounding(self.domain))
+        return locate(self.mesh, self._grid, slice_points(t), slack, os.cpu_count() or 1)
 
     def decision_boundary(self) -> DecisionBoundary:
         """The exact segments on which argmax f changes."""
@@ -251,27 +258,46 @@ class Partition:
         return replace(merge_equal_maps(self._exact), partition=self)
 
     def regions_in_disc(self, center: ArrayLike, radius: float) -> Selection:
-        """The regions that meet a disc of the slice, and their areas inside it."""
+        """The regions that meet an open disc of the slice, and their areas inside it.
+
+        Raises `ShapeError` for a center that is not (2,), `InvalidArgumentError` for a radius that is not positive.
+        """
         return regions_in_disc(self, center, radius)
 
     def regions_in_polygon(self, polygon: ArrayLike | Box) -> Selection:
-        """The regions that meet a convex polygon of the slice, and their areas inside it."""
+        """The regions that meet a simple polygon (k, 2) of the slice, convex or not, and their areas inside it.
+
+        Raises `InvalidDomainError`.
+        """
         return regions_in_polygon(self, polygon)
 
     def statistics(self, regions: ArrayLike | None = None) -> RegionStatistics:
-        """Areas, corners, in-radii and counts by layer of the regions (default: all)."""
+        """Areas, corners, in-radii and counts by layer of the regions (ids or a mask; default: all).
+
+        Raises `InvalidArgumentError` or `IndexError` for regions that are no numbers or do not exist.
+        """
         return region_statistics(self, regions)
 
     def local_complexity(self, centers: ArrayLike, radius: float) -> LocalComplexity:
-        """How many regions, and lines of units, meet a disc about each point: exactly what sampling estimates."""
+        """How many regions, and lines of units, meet the disc about each point (n, 2): what sampling estimates, exactly
+        (Humayun et al. 2024).
+
+        Raises `ShapeError` for centers, `InvalidArgumentError` for a radius that make no sense.
+        """
         return local_complexity(self, centers, radius)
 
     def local_centroids(self, centers: ArrayLike, radius: float) -> LocalCentroids:
-        """Area-weighted mean centroid of the regions in a disc about each point."""
+        """Area-weighted mean centroid of the regions in the disc about each point (n, 2).
+
+        Raises as `local_complexity`, and `InvalidDomainError` for a disc that the partition does not meet.
+        """
         return local_centroids_in_discs(self, centers, radius)
 
     def certify(self, n_samples: int = 100_000, seed: int = 0, *, progress: bool = False) -> Certificate:
-        """Check the partition against the network's own forward pass and against what must hold of any subdivision."""
+        """Check the partition against the network's own forward pass and against what must hold of any subdivision.
+
+        `n_samples` random points are compared besides one of each region. Raises `InvalidArgumentError`.
+        """
         return certify(self, n_samples, seed, progress=progress)
 
     # other tools
@@ -282,15 +308,10 @@ class Partition:
 
     def to_shapely(self) -> np.ndarray:
         """The regions as an array of shapely polygons."""
-        import shapely
-
-        closed = np.insert(self.corners, self.offsets[1:], self.corners[self.offsets[:-1]])
-        rings = self.offsets + np.arange(self.n_regions + 1)
-        polygons = np.arange(self.n_regions + 1)
-        return shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.vertices[closed], (rings, polygons))
+        return region_polygons(self, np.arange(self.n_regions))
 
     def to_networkx(self) -> "networkx.Graph":
-        """The adjacency graph: nodes carry `area`, edges the `stage` and `unit` between two regions."""
+        """The adjacency graph: nodes carry `area`, edges their label, layer and unit, as `stage` and `unit`."""
         import networkx
 
         graph = networkx.Graph()
@@ -303,7 +324,7 @@ class Partition:
         return graph
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the partition to an .npz file that `load_partition` reads."""
+        """Write the partition to an .npz file that `load_partition` reads, atomically. Raises OSError."""
         storage.save_partition(self, path)
 
     @property

@@ -11,6 +11,7 @@ from torch import nn
 
 from splinegeo._chunks import running_sum
 from splinegeo.errors import InvalidNetworkError, ShapeError
+from splinegeo.mesh import polygon_area
 from splinegeo.network import Network, read_network
 from splinegeo.slice import Box, Slice, domain_polygon
 from splinegeo.tolerance import stage_tolerances
@@ -45,7 +46,9 @@ class PowerCells:
     @property
     def areas(self) -> Float64[np.ndarray, " R"]:
         """Area of each cell, in squared input-space units."""
-        return np.array([_area(self.vertices[a:b]) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)])
+        return np.array(
+            [polygon_area(self.vertices[a:b]) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+        )
 
 
 def power_cells(
@@ -158,10 +161,4 @@ def _convex_loop(points: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, "c 2
     loop = points[np.argsort(np.arctan2(centred[:, 1], centred[:, 0]))]
     loop = loop[np.linalg.norm(loop - np.roll(loop, 1, axis=0), axis=1) > _INCIDENT]
     diameter = np.linalg.norm(loop[:, None] - loop[None, :], axis=-1).max(initial=0.0)
-    return loop if len(loop) >= 3 and _area(loop) > _NARROW * diameter else np.empty((0, 2))
-
-
-def _area(loop: Float64[np.ndarray, "c 2"]) -> float:
-    a = loop - loop[0]
-    b = np.roll(a, -1, axis=0)
-    return 0.5 * float(np.sum(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]))
+    return loop if len(loop) >= 3 and polygon_area(loop) > _NARROW * diameter else np.empty((0, 2))

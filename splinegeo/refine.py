@@ -17,7 +17,7 @@ from splinegeo._refinement import Refinement
 from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
-from splinegeo.slice import Box, Slice, domain_polygon
+from splinegeo.slice import Box, Slice, domain_polygon, is_number
 
 # Out of time, or interrupted: the regions of about so many faces are still finished, which takes a moment.
 _LAST_REGIONS = 10_000
@@ -38,8 +38,8 @@ def enumerate_regions(
     Args:
         model: a torch module, see `read_network`.
         plane: the slice of the network's input space.
-        domain: part of the slice, in slice coordinates: a `Box` or a convex polygon (k, 2); default: a margin about
-            the slice's points.
+        domain: part of the slice, in slice coordinates: a `Box` or a convex polygon (k, 2); default: a square about
+            the slice's points, with a margin of half their extent.
         max_regions: give at most so many regions.
         progress: show a progress bar.
         time_limit: seconds after which to stop.
@@ -52,8 +52,8 @@ def enumerate_regions(
     for limits and threads that are no whole number from 1, a negative time, or a plane that is no `Slice`.
     """
     _check_count("max_regions", max_regions)
-    if time_limit is not None and not time_limit >= 0:
-        raise InvalidArgumentError(f"time_limit must be a number of seconds that is not negative, not {time_limit}")
+    if time_limit is not None and not (is_number(time_limit) and time_limit >= 0):
+        raise InvalidArgumentError(f"time_limit must be a number of seconds that is not negative, not {time_limit!r}")
     with ExitStack() as held:
         held.enter_context(one_blas_thread())
         refinement, polygon = start_refinement(model, plane, domain, threads)
@@ -75,8 +75,9 @@ def enumerate_regions(
 
 
 def _check_count(name: str, count: int | None) -> None:
-    if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
-        raise InvalidArgumentError(f"{name} must be a whole number, at least 1, not {count}")
+    is_whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and not (is_whole and count >= 1):
+        raise InvalidArgumentError(f"{name} must be a whole number, at least 1, not {count!r}")
 
 
 def start_refinement(

@@ -17,11 +17,11 @@ from splinegeo._cutting import FIRST_CUT, Limit
 from splinegeo._groups import whole_families
 from splinegeo._refinement import Refinement
 from splinegeo.affine import Affine
-from splinegeo.errors import PartitionFileError
-from splinegeo.mesh import Mesh
+from splinegeo.errors import InvalidArgumentError, PartitionFileError
+from splinegeo.mesh import Mesh, polygon_area
 from splinegeo.network import Network
 from splinegeo.refine import start_refinement
-from splinegeo.slice import Box, Slice
+from splinegeo.slice import Box, Slice, is_number
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -44,7 +44,7 @@ def iterate_regions(
     plane: Slice,
     domain: Box | Float64[np.ndarray, "k 2"] | None = None,
     *,
-    memory: int = 1 << 30,
+    memory: float = 1 << 30,
     progress: bool = False,
     threads: int | None = None,
 ) -> "RegionBlocks":
@@ -52,9 +52,14 @@ def iterate_regions(
 
     Yields partitions of parts of the domain (`complete` is False unless one block holds everything) that together
     cover it; work arrays take about `memory` bytes at a time. Regions on either side of a block's border share its
-    points to rounding. Raises as `enumerate_regions`, when the first block is asked for.
+    points to rounding.
+
+    Raises `InvalidArgumentError` for a memory that is no number of bytes; all else as `enumerate_regions`, when the
+    first block is asked for.
     """
-    return RegionBlocks(model, plane, domain, memory, progress, threads)
+    if not (is_number(memory) and 1 <= memory < np.inf):
+        raise InvalidArgumentError(f"memory must be a number of bytes, at least 1, not {memory!r}")
+    return RegionBlocks(model, plane, domain, int(memory), progress, threads)
 
 
 class RegionBlocks(Iterator["Partition"]):
@@ -129,7 +134,7 @@ class RegionBlocks(Iterator["Partition"]):
 
     def _all(self, after: Place | None, n_blocks: int) -> "Iterator[tuple[Partition, Place]]":
         refinement, polygon = self._start
-        plane, area = self._arguments[1], _area(polygon)
+        plane, area = self._arguments[1], polygon_area(polygon)
         with tqdm(disable=not self._progress, unit=" faces", leave=False) as bar:
             done = 0.0
             for block, place, share in self._parts(refinement, after, (), Watch(bar)):
@@ -210,8 +215,3 @@ def _digest(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def _area(polygon: Float64[np.ndarray, "k 2"]) -> float:
-    x, y = polygon.T
-    return 0.5 * float(x @ np.roll(y, -1) - y @ np.roll(x, -1))

@@ -14,6 +14,7 @@ from splinegeo._bits import pack
 from splinegeo._chunks import running_sum
 from splinegeo.errors import DegenerateSliceError, ShapeError
 from splinegeo.network import Network, Stage, read_network
+from splinegeo.slice import as_numbers, finite_numbers
 from splinegeo.tolerance import CLOSENESS, TOLERANCE, unit_tolerance
 
 _BATCH_BYTES = 1 << 26
@@ -85,13 +86,13 @@ class SegmentPartition:
         return maps
 
     def lift(self, s: ArrayLike) -> Float64[np.ndarray, "n d"]:
-        """Inputs x(s), flattened, of parameters (n,)."""
-        parameters = np.asarray(s, dtype=np.float64)[:, None]
+        """Inputs x(s), flattened, of parameters (n,). Raises `ShapeError`."""
+        parameters = _as_parameters(s)[:, None]
         return (1 - parameters) * self.start + parameters * self.end
 
     def locate(self, s: ArrayLike) -> Int64[np.ndarray, " n"]:
-        """The piece that holds each parameter (n,); -1 outside [0, 1]."""
-        parameters = np.asarray(s, dtype=np.float64)
+        """The piece that holds each parameter (n,); -1 outside [0, 1]. Raises `ShapeError`."""
+        parameters = _as_parameters(s)
         pieces = np.searchsorted(self.breakpoints, parameters)
         return np.where((parameters >= 0) & (parameters <= 1), pieces, -1)
 
@@ -224,7 +225,14 @@ def _join(
 
 
 def _as_input(point: ArrayLike | torch.Tensor, name: str) -> Float64[np.ndarray, "..."]:
-    array = np.asarray(point.detach().cpu() if isinstance(point, torch.Tensor) else point, dtype=np.float64)
-    if array.ndim == 0 or not np.isfinite(array).all():
-        raise ShapeError(f"the {name} of a segment must be one input, an array of finite numbers")
+    array = finite_numbers(point, f"the {name} of a segment")
+    if array.ndim == 0:
+        raise ShapeError(f"the {name} of a segment must be one input, an array, not a single number")
     return array
+
+
+def _as_parameters(s: ArrayLike) -> Float64[np.ndarray, " n"]:
+    parameters = as_numbers(s, "parameters along a segment")
+    if parameters.ndim != 1:
+        raise ShapeError(f"parameters along a segment must have the shape (n,), but have {parameters.shape}")
+    return parameters

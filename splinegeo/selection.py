@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from splinegeo._chunks import running_sum
 from splinegeo._disc_overlap import overlap_disc
 from splinegeo.errors import InvalidArgumentError, InvalidDomainError, ShapeError
-from splinegeo.slice import Box
+from splinegeo.slice import Box, as_numbers, is_number
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -40,10 +40,10 @@ def regions_in_disc(partition: "Partition", center: ArrayLike, radius: float) ->
     Raises `ShapeError` for a center that is not two finite numbers, `InvalidArgumentError` for a radius that is not
     positive and finite.
     """
-    if np.shape(center) != (2,):
-        raise ShapeError(f"the center of a disc must be two slice coordinates, but its shape is {np.shape(center)}")
-    point = disc_centers(np.asarray(center, dtype=np.float64)[None])[0]
-    disc_radius(radius)
+    coordinates = as_numbers(center, "the center of a disc")
+    if coordinates.shape != (2,):
+        raise ShapeError(f"the center of a disc must be two slice coordinates, but its shape is {coordinates.shape}")
+    point, radius = disc_centers(coordinates[None])[0], disc_radius(radius)
     candidates = _regions_near(partition, point - radius, point + radius)
     distances, overlaps = np.empty(len(candidates)), np.empty(len(candidates))
     mesh = partition.mesh
@@ -76,7 +76,7 @@ def regions_in_polygon(partition: "Partition", polygon: "ArrayLike | Box") -> Se
 
 def disc_centers(centers: ArrayLike) -> Float64[np.ndarray, "n 2"]:
     """Centers of discs as an array. Raises `ShapeError` if they are not (n, 2) finite numbers."""
-    points = np.ascontiguousarray(centers, dtype=np.float64)
+    points = np.ascontiguousarray(as_numbers(centers, "the centers of discs"))
     if points.ndim != 2 or points.shape[1] != 2:
         raise ShapeError(
             f"the centers of discs must be two slice coordinates each, (n, 2), but their shape is {points.shape}"
@@ -87,14 +87,17 @@ def disc_centers(centers: ArrayLike) -> Float64[np.ndarray, "n 2"]:
 
 
 def disc_radius(radius: float) -> float:
-    """The radius itself. Raises `InvalidArgumentError` if it is not positive and finite."""
-    if not (np.isfinite(radius) and radius > 0):
+    """The radius as a float. Raises `InvalidArgumentError` if it is not positive and finite."""
+    if not (is_number(radius) and np.isfinite(radius) and radius > 0):
         raise InvalidArgumentError(f"the radius of a disc must be positive and finite, not {radius}")
     return float(radius)
 
 
 def _simple_polygon(polygon: "ArrayLike | Box") -> shapely.Polygon:
-    corners = polygon.polygon() if isinstance(polygon, Box) else np.asarray(polygon, dtype=np.float64)
+    try:
+        corners = polygon.polygon() if isinstance(polygon, Box) else as_numbers(polygon, "the polygon's corners")
+    except ShapeError as error:
+        raise InvalidDomainError(str(error)) from error
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise InvalidDomainError(f"a polygon must have the shape (k, 2) with k >= 3, not {corners.shape}")
     if not np.isfinite(corners).all():

@@ -158,3 +158,17 @@ def test_a_box_too_small_for_its_distance_from_the_origin_is_empty() -> None:
     """In float64 its corners coincide."""
     with pytest.raises(sg.InvalidDomainError):
         regions(sg.Box(1e-6, center=(1e12, 0.0)))
+
+
+@pytest.mark.parametrize(("half_width", "center"), [(1e-3, (1e6, -1e6)), (1.0, (1e8, 1e8))])
+def test_a_small_box_far_from_the_origin(half_width: float, center: tuple[float, float]) -> None:
+    """Sums of products of its coordinates would be rounding."""
+    partition = regions(sg.Box(half_width, center))
+    assert partition.areas.sum() == pytest.approx(4 * half_width**2, rel=1e-6)
+    assert mesh_problems(partition.mesh, partition.domain) == []
+
+
+def test_a_slice_with_one_point_needs_a_domain() -> None:
+    plane = sg.Slice(np.zeros(2), np.eye(2), points=[[1.0, 2.0], [1.0, 2.0]])
+    with pytest.raises(sg.InvalidDomainError, match="give a domain"):
+        sg.enumerate_regions(MODEL, plane)

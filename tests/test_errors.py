@@ -157,6 +157,18 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], type[Exception], str, str]] = {
         r"not 2\.5",
         "whole number, at least 1",
     ),
+    "a truth value for a number": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, BOX, max_regions=True),
+        sg.InvalidArgumentError,
+        "not True",
+        "whole number, at least 1",
+    ),
+    "a time in words": (
+        lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, BOX, time_limit="1 s"),  # type: ignore[arg-type]
+        sg.InvalidArgumentError,
+        "not '1 s'",
+        "seconds",
+    ),
     "no thread": (
         lambda: sg.enumerate_regions(mlp((2, 3, 2)), IDENTITY_PLANE, BOX, threads=0),
         sg.InvalidArgumentError,

@@ -138,3 +138,20 @@ def test_a_point_on_an_axis_of_four_regions() -> None:
         assert region in quadrants[list(pair)]
     assert partition.locate([[0.0, 0.0]])[0] in quadrants
     assert partition.locate([[1.0, 1.0]])[0] == quadrants[2]
+
+
+def test_the_border_far_from_the_origin() -> None:
+    """There a point of a slanted side misses it by the rounding of its coordinates."""
+    corners = np.array([1e5, 2e5]) + np.array([[0.0, -1.0], [1.3, 0.1], [0.4, 1.2], [-0.9, 0.3]])
+    partition = sg.enumerate_regions(mlp((2, 16, 16, 2), bias=True, seed=14), IDENTITY_PLANE, corners)
+    s = np.linspace(0, 1, 1001)[:, None]
+    on_sides = [(1 - s) * a + s * b for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    assert (partition.locate(np.concatenate(on_sides)) >= 0).all()
+    beyond = corners + 1e-6 * (corners - corners.mean(axis=0))
+    np.testing.assert_array_equal(partition.locate(beyond), -1)
+
+
+@pytest.mark.parametrize("points", ["abc", None, [["a", "b"]], [[0.0, 1.0], [2.0]], np.zeros((1, 2), dtype=complex)])
+def test_what_is_no_array_of_points(points: object) -> None:
+    with pytest.raises(sg.ShapeError, match="slice coordinates"):
+        workload("B").partition.locate(points)  # type: ignore[arg-type]

@@ -187,3 +187,12 @@ def test_recalled_norms_are_given_back_and_must_fit() -> None:
     np.testing.assert_array_equal(other.operator_norms("spectral", "slice"), 2 * norms)
     with pytest.raises(sg.ShapeError, match="norms of"):
         other.recall_norms(norms[1:])
+
+
+@pytest.mark.parametrize(("kind", "space", "message"), [("nuclear", "input", "kind"), ("spectral", "output", "space")])
+def test_norms_that_do_not_exist(kind: str, space: str, message: str) -> None:
+    partition = crossed_square()
+    norms = partition.operator_norms()
+    for ask in (lambda: partition.operator_norms(kind, space), lambda: partition.recall_norms(norms, kind, space)):
+        with pytest.raises(sg.InvalidArgumentError, match=f"{message} must be"):
+            ask()

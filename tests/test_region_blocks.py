@@ -148,3 +148,13 @@ def test_a_wide_layer_is_divided_before_all_of_it_has_cut(
     for block in found[:: max(1, len(found) // 5)]:
         certificate = block.certify(n_samples=200)
         assert certificate.ok, certificate
+
+
+@pytest.mark.parametrize("memory", [0, -1, np.nan, np.inf, "1 GB", None, True])
+def test_a_memory_that_is_no_number_of_bytes(memory: object) -> None:
+    with pytest.raises(sg.InvalidArgumentError, match="memory must be a number of bytes"):
+        blocks(memory)  # type: ignore[arg-type]
+
+
+def test_a_memory_may_be_written_with_an_exponent() -> None:
+    assert [block.n_regions for block in blocks(1e5)] == [block.n_regions for block in blocks(100_000)]  # type: ignore[arg-type]

@@ -241,6 +241,7 @@ def test_locate_and_lift() -> None:
         ([0.0, np.nan], [0.0, 1.0], sg.ShapeError, "the start of a segment"),
         ([0.0, 1.0], [np.inf, 1.0], sg.ShapeError, "the end of a segment"),
         (0.0, 1.0, sg.ShapeError, "the start of a segment"),
+        ("abc", [0.0, 1.0], sg.ShapeError, "the start of a segment"),
     ],
 )
 def test_bad_input(start: object, end: object, error: type[Exception], message: str) -> None:
@@ -253,3 +254,11 @@ def test_the_exact_pieces_are_right_where_they_are_known() -> None:
     assert exact_pieces(case, [Fraction(0)], [Fraction(1)]) == [ExactPiece(Fraction(0), Fraction(1), ())]
     grid = next(case for case in named_cases() if case.name == "a grid of 20 by 20 cells")
     assert len(exact_pieces(grid, [Fraction(-10), Fraction(1, 2)], [Fraction(10), Fraction(1, 2)])) == 20
+
+
+@pytest.mark.parametrize("s", [0.5, [[0.5]], "a", None])
+def test_parameters_of_another_shape(s: object) -> None:
+    pieces = sg.enumerate_segment(nn.Linear(2, 1), [0.0, 0.0], [1.0, 1.0])
+    for method in (pieces.lift, pieces.locate):
+        with pytest.raises(sg.ShapeError, match="parameters along a segment"):
+            method(s)  # type: ignore[arg-type]

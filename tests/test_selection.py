@@ -209,7 +209,15 @@ def test_incomplete_partitions() -> None:
     np.testing.assert_array_equal(regions_in_polygon(partition, sg.Box(9.0)).overlaps, partition.areas)
 
 
-@pytest.mark.parametrize("radius", [0.0, -1.0, np.inf, np.nan])
+@pytest.mark.parametrize("radius", [1, np.float32(1.0), np.int64(1)])
+def test_radii_of_any_type(radius: float) -> None:
+    partition = workload("B").partition
+    expected, found = regions_in_disc(partition, (0.1, 0.2), 1.0), regions_in_disc(partition, (0.1, 0.2), radius)
+    np.testing.assert_array_equal(found.regions, expected.regions)
+    np.testing.assert_array_equal(found.overlaps, expected.overlaps)
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, np.inf, np.nan, "1", None])
 def test_bad_radii(radius: float) -> None:
     with pytest.raises(sg.InvalidArgumentError, match="radius of a disc must be positive and finite"):
         regions_in_disc(workload("B").partition, (0.0, 0.0), radius)
@@ -217,7 +225,12 @@ def test_bad_radii(radius: float) -> None:
 
 @pytest.mark.parametrize(
     ("center", "message"),
-    [((0.0,), "two slice coordinates"), ([[0.0, 0.0]], "two slice coordinates"), ((np.nan, 0.0), "finite")],
+    [
+        (("a", "b"), "real numbers"),
+        ((0.0,), "two slice coordinates"),
+        ([[0.0, 0.0]], "two slice coordinates"),
+        ((np.nan, 0.0), "finite"),
+    ],
 )
 def test_bad_centers(center: object, message: str) -> None:
     with pytest.raises(sg.ShapeError, match=message):
@@ -227,6 +240,7 @@ def test_bad_centers(center: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("polygon", "message"),
     [
+        ("abc", "real numbers"),
         (np.zeros((2, 2)), r"shape \(k, 2\)"),
         (np.zeros((4, 3)), r"shape \(k, 2\)"),
         (np.array([[0.0, 0.0], [1.0, 0.0], [np.inf, 1.0]]), "finite"),

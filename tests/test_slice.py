@@ -204,3 +204,19 @@ def test_slice_coordinates_of_another_shape(shape: tuple[int, ...]) -> None:
     plane = sg.Slice(np.zeros(3), np.eye(3)[:2])
     with pytest.raises(sg.ShapeError, match=r"\(n, 2\)"):
         plane.lift(np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "points", [[[1.0, 2.0, 3.0]], [1.0, 2.0], np.zeros((0, 2)), 3.0, [["a", "b"]], [[np.nan, 0.0]]]
+)
+def test_points_of_interest_are_slice_coordinates(points: object) -> None:
+    with pytest.raises(sg.ShapeError, match="the slice's points"):
+        sg.Slice(np.zeros(3), np.eye(3)[:2], points=points)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_points_of_any_floating_type(dtype: torch.dtype) -> None:
+    points = torch.tensor([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0], [0.0, 4.0, 1.0]], dtype=dtype)
+    plane = sg.Slice.through_points(points)
+    np.testing.assert_allclose(plane.lift(plane.project(points)), points.double(), atol=1e-12)
+    np.testing.assert_allclose(plane.distance(list(points)), 0.0, atol=1e-12)
