@@ -5,6 +5,7 @@ import pytest
 import shapely
 from explorer_cases import partition
 
+from viz.class_pieces import class_pieces
 from viz.explorer_edges import MOST_EDGES, EdgeLines
 from viz.explorer_ribbons import cased_ribbons, ribbons
 from viz.explorer_surface import RegionSurface, fan_triangles
@@ -132,3 +133,19 @@ def test_labels_keep_clear_of_points_and_of_each_other():
     assert labels_apart(points, 1.0) == [True] * 5
     assert labels_apart(np.array([[0.0, 0.0], [1.0, 0.0]]), 15.0) == [True, False]
     assert labels_apart(np.empty((0, 2)), 15.0) == []
+
+
+def test_triangles_of_classes_have_the_class_that_the_outputs_say():
+    part = partition()
+    window = Window.around(part.domain)
+    pieces = class_pieces(part)
+    assert pieces.n_regions > part.n_regions
+    surface = RegionSurface.of(pieces, window)
+    triangles = surface.vertices[surface.triangles].astype(np.float64)
+    thick = triangle_areas(surface.vertices, surface.triangles) > 1e-4
+    middles = window.to_slice(triangles.mean(axis=1)[thick])
+    maps = part.slice_maps[part.locate(middles)]
+    outputs = np.einsum("nck,nk->nc", maps, np.column_stack([middles, np.ones(len(middles))]))
+    classes = (outputs[:, 0] > 0).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+    piece = surface.region_of_vertex[surface.triangles[thick, 0]]
+    np.testing.assert_array_equal(pieces.classes[piece], classes)

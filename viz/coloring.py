@@ -10,6 +10,7 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 
 from splinegeo import Partition
 from viz.centroids import DIVERGING
+from viz.class_pieces import ClassPieces, class_pieces
 from viz.color_scale import checked_values, shared_norm
 from viz.colormaps import DUSK
 from viz.errors import DrawingError
@@ -32,8 +33,8 @@ class Coloring:
     """A colour for each region, for categories and patterns."""
     categories: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()
     """Names and colours of the categories."""
-    of_classes: bool = False
-    """The categories are the predicted classes: `plot_regions` cuts the regions at the decision boundary."""
+    pieces: ClassPieces | None = None
+    """What is filled in place of the regions where the categories are classes: the regions, cut at their boundary."""
     fixed_norm: Normalize | None = None
     """The scale of a quantity with natural bounds."""
     cmap: Colormap = field(default_factory=lambda: DUSK)
@@ -62,6 +63,11 @@ class Coloring:
             return self.colors
         assert self.values is not None
         return np.asarray(self.cmap(norm(self.values)), dtype=np.float64)
+
+    def piece_colors(self) -> Float64[np.ndarray, "P 4"]:
+        """The colour of each of the pieces."""
+        assert self.pieces is not None
+        return np.array([color for _, color in self.categories])[self.pieces.classes]
 
     def is_dark(self, norm: Normalize) -> Bool[np.ndarray, " R"]:
         """The regions that light lines stand out from."""
@@ -104,7 +110,8 @@ def _by_class(part: Partition) -> Coloring:
     classes = predicted_classes(part)
     n = max(part.network.n_outputs, 2)
     colors = category_colors(np.arange(n)).tolist()
-    return replace(_of_categories("predicted class", classes, [str(k) for k in range(n)], colors), of_classes=True)
+    coloring = _of_categories("predicted class", classes, [str(k) for k in range(n)], colors)
+    return replace(coloring, pieces=class_pieces(part))
 
 
 def _by_stage(part: Partition) -> Coloring:

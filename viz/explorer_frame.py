@@ -51,6 +51,8 @@ class Frame:
     """The user's own numbers for the regions, by name."""
     colorings: dict[str, Coloring] = field(default_factory=dict)
     """Those worked out so far."""
+    piece_surfaces: dict[str, RegionSurface] = field(default_factory=dict)
+    """Triangles of the colourings that cut regions into pieces."""
 
     def has(self, name: str) -> bool:
         """Whether a colouring, or the decision boundary, is worked out already."""
@@ -63,7 +65,10 @@ class Frame:
         elif name not in self.colorings:
             if name not in COLORINGS and name not in self.custom:
                 raise DrawingError(f"{name} is known for the regions of the file alone: go back to the whole slice")
-            self.colorings[name] = color_regions(self.partition, name, self.custom.get(name))
+            coloring = color_regions(self.partition, name, self.custom.get(name))
+            if coloring.pieces is not None:
+                self.piece_surfaces[name] = RegionSurface.of(coloring.pieces, self.key.window)
+            self.colorings[name] = coloring
 
     @cached_property
     def boundary(self) -> Float64[np.ndarray, "S 2 2"]:

@@ -6,22 +6,23 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt32
 
 from splinegeo import Partition
+from viz.class_pieces import ClassPieces
 from viz.explorer_window import Window
 
 
 @dataclass(frozen=True, eq=False)
 class RegionSurface:
-    """The regions in the world of a window. Every region has corners of its own, so that its colour is flat."""
+    """Regions, or pieces of them, in the world of a window, each with corners of its own: its colour is flat."""
 
     vertices: Float32[np.ndarray, "H 2"]
     triangles: UInt32[np.ndarray, "T 3"]
     region_of_vertex: Int64[np.ndarray, " H"]
 
     @classmethod
-    def of(cls, part: Partition, window: Window) -> "RegionSurface":
-        """The fans of all regions: they are convex, so a fan about the first corner is their triangulation."""
+    def of(cls, part: Partition | ClassPieces, window: Window) -> "RegionSurface":
+        """The fans of all regions or pieces: they are convex, so a fan about the first corner triangulates each."""
         vertices = window.to_world(part.vertices).astype(np.float32)[part.corners]
-        return cls(vertices, fan_triangles(part.offsets), part.mesh.face_of_corner)
+        return cls(vertices, fan_triangles(part.offsets), np.repeat(np.arange(part.n_regions), np.diff(part.offsets)))
 
     def per_vertex(self, values: Float[np.ndarray, "R *k"]) -> Float32[np.ndarray, "H *k"]:
         """The value of its region at each vertex."""

@@ -58,6 +58,9 @@ class RegionLayers:
         surface = frame.surface
         if coloring.colors is not None:
             colors = surface.per_vertex(coloring.colors)
+            for name, of_pieces in frame.piece_surfaces.items():
+                if frame.colorings.get(name) is coloring:
+                    surface, colors = of_pieces, of_pieces.per_vertex(coloring.piece_colors())
             _fill(self.regions, surface.vertices, surface.triangles, colors=colors)
             return
         assert coloring.values is not None

@@ -11,12 +11,10 @@ from matplotlib.patches import Patch
 
 from splinegeo import Partition
 from viz.class_labels import draw_class_labels
-from viz.class_pieces import ClassPieces
 from viz.color_scale import draw_color_bar
 from viz.coloring import Coloring
 from viz.markers import mark_points
 from viz.region_colors import CATEGORY_COLORS
-from viz.region_fill import RegionFill
 from viz.regions import plot_regions
 from viz.text import grouped, wrapped
 
@@ -69,8 +67,8 @@ def region_figure(
         bar = axes(_MARGIN + _SQUARE + _BAR_GAP, _BAR)
         draw_color_bar(figure, fill, bar, coloring.label, [coloring.values])
     elif coloring.categories:
-        shown, left_out = _largest(coloring, fill)
-        if coloring.of_classes and any(name not in _TOLD_APART for name, _ in shown):
+        shown, left_out = _largest(coloring, part)
+        if coloring.pieces is not None and any(name not in _TOLD_APART for name, _ in shown):
             draw_class_labels(ax, part)
         patches = [Patch(facecolor=color, edgecolor=faint, linewidth=0.4, label=name) for name, color in shown]
         if left_out:
@@ -89,13 +87,13 @@ def region_figure(
     return figure
 
 
-def _largest(coloring: Coloring, fill: RegionFill) -> tuple[list[tuple[str, tuple[float, float, float, float]]], int]:
+def _largest(coloring: Coloring, part: Partition) -> tuple[list[tuple[str, tuple[float, float, float, float]]], int]:
     """Names and colours of the categories that cover most area, in order, as many as have room; how many do not."""
     assert coloring.values is not None
-    cells = fill.cells
-    members = cells.classes if isinstance(cells, ClassPieces) else coloring.values.astype(np.int64)
-    areas = np.maximum(cells.areas, 0.0)
-    covered = np.bincount(members, areas, minlength=len(coloring.categories))
+    members, areas = coloring.values.astype(np.int64), part.areas
+    if coloring.pieces is not None:
+        members, areas = coloring.pieces.classes, coloring.pieces.areas
+    covered = np.bincount(members, np.maximum(areas, 0.0), minlength=len(coloring.categories))
     present = np.flatnonzero(np.bincount(members, minlength=len(covered)))
     room = _LEGEND_ENTRIES if len(present) <= _LEGEND_ENTRIES else _LEGEND_ENTRIES - 1
     chosen = np.sort(present[np.argsort(-covered[present], kind="stable")[:room]])

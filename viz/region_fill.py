@@ -38,11 +38,6 @@ class RegionFill(Collection):
         """Fill pieces of the regions, each in a colour of its own, in place of the regions."""
         self._cells, self._cell_colors, self._sizes = pieces, colors, None
 
-    @property
-    def cells(self) -> Partition | ClassPieces:
-        """What is filled: the partition, or the pieces of its regions."""
-        return self._cells
-
     def region_colors(self) -> Float64[np.ndarray, "R 4"]:
         """The colour that each region is drawn in."""
         values = self.get_array()

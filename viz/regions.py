@@ -12,7 +12,6 @@ from matplotlib.colors import Colormap, Normalize, is_color_like, to_rgba
 from matplotlib.typing import ColorType
 
 from splinegeo import Partition
-from viz.class_pieces import class_pieces
 from viz.color_scale import checked_values, shared_norm
 from viz.coloring import Coloring
 from viz.colormaps import DUSK
@@ -65,10 +64,8 @@ def plot_regions(
     """
     if part.n_regions == 0:
         raise DrawingError("the partition has no regions to draw")
-    pieces = None
+    coloring = values if isinstance(values, Coloring) else None
     if isinstance(values, Coloring):
-        if values.of_classes:
-            pieces, of_class = class_pieces(part), np.array([color for _, color in values.categories])
         norm, cmap = norm or values.norm("automatic"), cmap or values.cmap
         shades, values = values.colors, values.values if values.colors is None else None
     else:
@@ -82,8 +79,8 @@ def plot_regions(
     fill = RegionFill(part, transform=ax.transData, zorder=1)
     if shades is not None:
         fill.set_facecolor(list(map(tuple, shades)))
-        if pieces is not None:
-            fill.set_pieces(pieces, of_class[pieces.classes])
+        if coloring is not None and coloring.pieces is not None:
+            fill.set_pieces(coloring.pieces, coloring.piece_colors())
     elif chosen is None:
         fill.set_facecolor(mpl.rcParams["axes.facecolor"])
     else:
