@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from splinegeo._bits import unpack
 from splinegeo._chunks import running_sum
+from splinegeo.mesh import following_corners
 from splinegeo.selection import corner_places
-from splinegeo.tolerance import merging_distance, partition_tolerances
+from splinegeo.tolerance import merging_distance, partition_tolerances, stage_tolerances
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -22,7 +23,6 @@ _BATCH_BYTES = 1 << 28
 # A unit vanishes at a vertex that merging coincident crossings has moved by CLOSENESS * TOLERANCE diameters only up to
 # 8 of its tolerances, for a diameter is at most twice the reach; an edge has two such ends.
 _DISPLACED = 16.0
-_ONES_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
 class Rounding(NamedTuple):
@@ -34,8 +34,17 @@ class Rounding(NamedTuple):
     @classmethod
     def of(cls, partition: "Partition") -> "Rounding":
         """The engine's tolerances, at a displaced vertex."""
-        values = [_DISPLACED * tolerance for tolerance in partition_tolerances(partition)]
-        return cls(values, merging_distance(partition.domain))
+        return cls._displaced(partition, partition_tolerances(partition))
+
+    @classmethod
+    def at(cls, partition: "Partition", points: Float64[np.ndarray, "n 2"]) -> "Rounding":
+        """The same from the sizes of values at some points alone: smaller, if anything."""
+        inputs = partition.plane.origin + points @ partition.plane.basis
+        return cls._displaced(partition, stage_tolerances(partition.network, inputs))
+
+    @classmethod
+    def _displaced(cls, partition: "Partition", tolerances: list[Float64[np.ndarray, " units"]]) -> "Rounding":
+        return cls([_DISPLACED * tolerance for tolerance in tolerances], merging_distance(partition.domain))
 
 
 class NeighbourFigures(NamedTuple):
@@ -98,7 +107,7 @@ def interior_figures(partition: "Partition", rounding: Rounding, progress: bool)
     largest = 0.0
     for batch in _batches(partition.n_regions, _points_at_once(partition), "interior points", progress):
         regions = np.arange(partition.n_regions)[batch]
-        wrong, rounded = _compare_with_forward(partition, partition.interior_points[batch], regions, rounding)
+        wrong, rounded = compare_with_forward(partition, partition.interior_points[batch], regions, rounding)
         mismatches, roundings = mismatches + len(wrong), roundings + len(rounded)
         largest = max(largest, float(partition.areas[regions[wrong]].max(initial=0.0)))
     return InteriorFigures(mismatches, roundings, largest / float(partition.areas.sum()))
@@ -115,7 +124,7 @@ def sample_figures(
         regions = partition.locate(points)
         found = regions >= 0
         uncovered += int((~found).sum())
-        wrong, rounded = _compare_with_forward(partition, points[found], regions[found], rounding)
+        wrong, rounded = compare_with_forward(partition, points[found], regions[found], rounding)
         misses, roundings = misses + len(wrong), roundings + len(rounded)
     if partition.complete:
         misses, uncovered = misses + uncovered, 0
@@ -164,7 +173,7 @@ def _differ_in_label(partition: "Partition", edges: Int64[np.ndarray, " n"]) -> 
     in_label = np.zeros(len(edges), dtype=bool)
     for stage, words, faces in zip(partition.network.stages, partition.bits, partition.ancestors, strict=True):
         difference = words[faces[left]] ^ words[faces[right]]
-        n_ones += _ONES_OF_BYTE[difference.view(np.uint8)].sum(axis=1, dtype=np.int64)
+        n_ones += np.bitwise_count(difference).sum(axis=1, dtype=np.int64)
         rows, columns = np.nonzero(difference)
         # A single bit is a power of two, whose logarithm is exact; of several bits the result is not used.
         bit = np.log2(difference[rows, columns].astype(np.float64)).astype(np.int64)
@@ -225,7 +234,7 @@ def _contradict(
     return found
 
 
-def _compare_with_forward(
+def compare_with_forward(
     partition: "Partition",
     points: Float64[np.ndarray, "n 2"],
     regions: Int64[np.ndarray, " n"],
@@ -265,9 +274,7 @@ def _depths(
     counts = np.diff(partition.offsets)[regions]
     start = running_sum(counts)
     corners = partition.corners[corner_places(partition.offsets, regions)]
-    following = np.arange(1, len(corners) + 1)
-    following[start[1:] - 1] = start[:-1]
-    a, b = partition.vertices[corners], partition.vertices[corners[following]]
+    a, b = partition.vertices[corners], partition.vertices[corners[following_corners(start)]]
     run, offset = b - a, np.repeat(points, counts, axis=0) - a
     squares = np.einsum("nd,nd->n", run, run)
     along = np.zeros(len(corners))

@@ -12,6 +12,7 @@ from torch import nn
 
 from splinegeo._bits import n_words
 from splinegeo._chunks import running_sum
+from splinegeo._pattern_checks import Rounding, compare_with_forward
 from splinegeo.array_archive import (
     check_digest,
     narrow,
@@ -24,9 +25,10 @@ from splinegeo.array_archive import (
     write_arrays,
 )
 from splinegeo.errors import PartitionFileError, SplineGeoError
-from splinegeo.mesh import Mesh
+from splinegeo.mesh import Mesh, following_corners, polygon_area
 from splinegeo.network import Network, read_network
 from splinegeo.network_storage import network_arrays, network_of_arrays
+from splinegeo.selection import corner_places
 from splinegeo.slice import Slice, domain_polygon
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ FORMAT = "splinegeo partition"
 VERSION = 2
 _ROUNDING = 1e-9
 _DTYPES = ("float32", "float64")
+_REGIONS_TO_COMPARE = 8
 
 
 def save_partition(partition: "Partition", path: str | os.PathLike, network: bool = True) -> None:
@@ -74,9 +77,9 @@ def save_partition(partition: "Partition", path: str | os.PathLike, network: boo
 def load_partition(path: str | os.PathLike, model: nn.Module | Network | None = None) -> "Partition":
     """Read a partition that `Partition.save` wrote.
 
-    `model` is the network that was enumerated; it is needed only where the file does not hold it. Raises
-    `PartitionFileError` if the file is damaged, foreign, of another version or of another network, `FileNotFoundError`
-    if there is none.
+    `model` is the network that was enumerated; it is needed only where the file does not hold it, and its patterns are
+    compared with those of some regions. Raises `PartitionFileError` if the file is damaged, foreign, of another version
+    or of another network, `FileNotFoundError` if there is none.
     """
     arrays = read_arrays(path)
     if not _is(arrays.get("format"), FORMAT):
@@ -122,7 +125,20 @@ def _assemble(arrays: dict[str, np.ndarray], model: nn.Module | Network | None) 
     _check_areas(mesh, domain, complete)
     _check_labels(mesh, network)
     parents, bits = _patterns_of_arrays(arrays, network, mesh.n_faces)
-    return Partition(network, plane, domain, mesh, parents, bits, complete, np.dtype(dtypes[0]))
+    partition = Partition(network, plane, domain, mesh, parents, bits, complete, np.dtype(dtypes[0]))
+    if model is not None:
+        require(_is_networks(partition), "the partition is of another network than the one given")
+    return partition
+
+
+def _is_networks(partition: "Partition") -> bool:
+    """Whether the network's forward pass has the patterns of some regions at their mean corners, but for rounding."""
+    regions = np.unique(np.linspace(0, partition.n_regions - 1, _REGIONS_TO_COMPARE).astype(np.int64))
+    corners = partition.vertices[partition.corners[corner_places(partition.offsets, regions)]]
+    counts = np.diff(partition.offsets)[regions]
+    points = np.add.reduceat(corners, running_sum(counts)[:-1]) / counts[:, None]
+    wrong, _ = compare_with_forward(partition, points, regions, Rounding.at(partition, points))
+    return not len(wrong)
 
 
 def _mesh_arrays(mesh: Mesh) -> dict[str, np.ndarray]:
@@ -157,12 +173,10 @@ def _mesh_of_arrays(arrays: dict[str, np.ndarray]) -> Mesh:
     face_of_side[sides] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     require(int((face_of_side >= 0).sum()) == n_sides, "two regions have the same side of an edge")
     offsets = running_sum(counts)
-    following = np.arange(1, n_sides + 1)
-    following[offsets[1:] - 1] = offsets[:-1]
     edge, backward = sides >> 1, sides & 1
     edges = np.full((n_edges, 2), -1, dtype=np.int32)
     edges[edge, backward] = corners
-    edges[edge, 1 - backward] = corners[following]
+    edges[edge, 1 - backward] = corners[following_corners(offsets)]
     require(bool((edges[edge, backward] == corners).all()), "an edge does not start at its corner")
     require(bool((edges >= 0).all()), "an edge borders no region")
     require(bool((edges[:, 0] != edges[:, 1]).all()), "an edge ends where it starts")
@@ -183,7 +197,7 @@ def _check_areas(mesh: Mesh, domain: np.ndarray, complete: bool) -> None:
     slack = _ROUNDING * float(np.abs(domain).max())
     inside = bool(((mesh.vertices >= low - slack) & (mesh.vertices <= high + slack)).all())
     require(inside, "a vertex lies outside the domain")
-    areas, (area,) = mesh.areas(), Mesh.from_polygon(domain).areas()
+    areas, area = mesh.areas(), polygon_area(domain)
     require(bool((areas >= -_ROUNDING * area).all()), "a region runs clockwise")
     total = float(areas.sum())
     require(

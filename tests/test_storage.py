@@ -7,6 +7,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from partition_files import (
 from torch import nn
 
 import splinegeo as sg
+from splinegeo.affine import Affine
 from splinegeo.restriction import has_operators
 
 
@@ -67,6 +69,18 @@ def test_a_saved_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> No
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_the_network_given_must_be_the_one_that_was_enumerated(tmp_path: Path) -> None:
+    """Another checkpoint of the architecture has arrays of the same shapes."""
+    path = save(small_partition(), tmp_path / "partition.npz")
+    network = sg.load_partition(path).network
+    assert_same_file_content(small_partition(), sg.load_partition(path, network))
+    first = network.stages[0].affine
+    assert isinstance(first, Affine)
+    shifted = replace(network.stages[0], affine=Affine(first.weight, first.bias + 1.0))
+    with pytest.raises(sg.PartitionFileError, match="of another network than the one given"):
+        sg.load_partition(path, replace(network, stages=(shifted, *network.stages[1:])))
 
 
 # --- all or nothing ---
