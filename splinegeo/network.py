@@ -1,5 +1,7 @@
 """A torch module read as a continuous piecewise affine network, exactly."""
 
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,15 +59,30 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
     return replace(network, module=duplicate)
 
 
+# The number of threads is the process's: who read at the same time would restore the 1 that another has set.
+_reading = threading.RLock()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Torch on one thread: of small products, several would spend their time waiting for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _reading:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _renew() -> None:
+    global _reading
+    _reading = threading.RLock()
+
+
+# A forked process may have the lock held by a thread that it does not have.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...]:
@@ -97,7 +114,7 @@ def _compare_forward(network: Network, model: nn.Module) -> None:
     x = np.random.default_rng(_CHECK_SEED).standard_normal((_CHECK_SAMPLES, network.n_inputs))
     try:
         with KeepFloat64():
-            expected = model(torch.tensor(x).reshape(_CHECK_SAMPLES, *network.input_shape))
+            expected = model(torch.from_numpy(x).reshape(_CHECK_SAMPLES, *network.input_shape))
     except Exception as error:  # whatever the module's own code raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidNetworkError(
