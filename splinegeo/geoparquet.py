@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import shapely
 from numpy.typing import ArrayLike
 
 from splinegeo._bits import unpack
+from splinegeo.atomic import replacing_file
 from splinegeo.errors import MissingExtraError, ShapeError
 from splinegeo.selection import region_polygons
 from splinegeo.statistics import region_statistics
@@ -51,22 +51,12 @@ def write_geoparquet(
         [("geometry", arrow.binary()), *((name, arrow.from_numpy_dtype(v.dtype)) for name, v in table.items())],
         metadata={"geo": json.dumps(_metadata(partition))},
     )
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-    os.close(handle)
-    try:
-        with parquet.ParquetWriter(temporary, schema) as writer:
-            for begin in range(0, partition.n_regions, _REGIONS_PER_GROUP):
-                group = np.arange(begin, min(begin + _REGIONS_PER_GROUP, partition.n_regions))
-                geometry = shapely.to_wkb(region_polygons(partition, group))
-                arrays = [arrow.array(geometry, arrow.binary()), *(arrow.array(v[group]) for v in table.values())]
-                writer.write_table(arrow.table(arrays, schema=schema))
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing_file(Path(path)) as file, parquet.ParquetWriter(file, schema) as writer:
+        for begin in range(0, partition.n_regions, _REGIONS_PER_GROUP):
+            group = np.arange(begin, min(begin + _REGIONS_PER_GROUP, partition.n_regions))
+            geometry = shapely.to_wkb(region_polygons(partition, group))
+            arrays = [arrow.array(geometry, arrow.binary()), *(arrow.array(v[group]) for v in table.values())]
+            writer.write_table(arrow.table(arrays, schema=schema))
 
 
 def _pyarrow() -> tuple[Any, Any]:

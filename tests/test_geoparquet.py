@@ -1,6 +1,8 @@
 """GeoParquet files, as an independent reader (geopandas) finds them."""
 
 import json
+import os
+import stat
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -138,3 +140,12 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
         write_geoparquet(workload("B").partition, path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_geoparquet(workload("B").partition, tmp_path / "regions.parquet")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "regions.parquet").stat().st_mode) == 0o644
