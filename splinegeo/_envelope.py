@@ -19,7 +19,10 @@ def boundaries_inside(vertices, offsets, corners, maps, regions, tolerance, segm
     """
     n = 0
     n_functions = maps.shape[1]
+    is_second = np.empty(n_functions, dtype=np.bool_)
     for r in regions:
+        for i in range(n_functions):
+            is_second[i] = _is_second(vertices, offsets, corners, maps, r, i, tolerance)
         center_x, center_y = 0.0, 0.0
         for k in range(offsets[r], offsets[r + 1]):
             center_x += vertices[corners[k], 0]
@@ -27,10 +30,10 @@ def boundaries_inside(vertices, offsets, corners, maps, regions, tolerance, segm
         center_x /= offsets[r + 1] - offsets[r]
         center_y /= offsets[r + 1] - offsets[r]
         for i in range(n_functions):
-            if _is_second(vertices, offsets, corners, maps, r, i, tolerance):
+            if is_second[i]:
                 continue
             for j in range(i + 1, n_functions):
-                if _is_second(vertices, offsets, corners, maps, r, j, tolerance):
+                if is_second[j]:
                     continue
                 above, below = False, False
                 for k in range(offsets[r], offsets[r + 1]):

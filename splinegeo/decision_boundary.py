@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from splinegeo._envelope import boundaries_along_edges, boundaries_inside
+from splinegeo.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
-
-# Outputs nearer to each other than this share of the largest one are equal: rounding, with room to spare.
-_EQUAL = 2.0**-42
+# Boundaries inside regions for which there is room at once.
+_ROOM = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +43,29 @@ def decision_boundary(partition: "Partition") -> DecisionBoundary:
     """Where argmax f changes: in each region, the upper envelope of the affine outputs, clipped to the region.
 
     A class that is largest at all corners of a region is largest inside it, so only the others are looked at. A
-    network with one output decides by its sign: class 1 where f > 0, class 0 elsewhere.
+    network with one output decides by its sign: class 1 where f > 0, class 0 elsewhere. Outputs that are equal to
+    `TOLERANCE` of the largest one count as equal.
     """
     maps, mesh = partition.slice_maps, partition.mesh
     if maps.shape[1] == 1:
         maps = np.concatenate([np.zeros_like(maps), maps], axis=1)
     extent = np.append(np.abs(mesh.vertices).max(axis=0), 1.0)
-    tolerance = _EQUAL * float((np.abs(maps) @ extent).max(initial=0.0))
+    tolerance = TOLERANCE * float((np.abs(maps) @ extent).max(initial=0.0))
     mixed = _mixed_regions(partition, maps)
     n_classes = maps.shape[1]
-    room = len(mixed) * n_classes * (n_classes - 1) // 2 + len(mesh.edges)
-    segments = np.empty((room, 4))
-    labels = np.empty((room, 3), dtype=np.int64)
-    n = boundaries_inside(mesh.vertices, mesh.offsets, mesh.corners, maps, mixed, tolerance, segments, labels)
-    n += boundaries_along_edges(mesh.vertices, mesh.edges, mesh.edge_faces, maps, tolerance, segments[n:], labels[n:])
-    return DecisionBoundary(segments[:n].reshape(n, 2, 2).copy(), labels[:n, 0].copy(), labels[:n, 1:].copy())
+    n_pairs = n_classes * (n_classes - 1) // 2
+    step = max(1, _ROOM // n_pairs) if n_pairs else len(mixed) + 1
+    parts = []
+    for begin in range(0, len(mixed), step):
+        regions = mixed[begin : begin + step]
+        segments, labels = np.empty((len(regions) * n_pairs, 4)), np.empty((len(regions) * n_pairs, 3), dtype=np.int64)
+        n = boundaries_inside(mesh.vertices, mesh.offsets, mesh.corners, maps, regions, tolerance, segments, labels)
+        parts.append((segments[:n].copy(), labels[:n].copy()))
+    segments, labels = np.empty((len(mesh.edges), 4)), np.empty((len(mesh.edges), 3), dtype=np.int64)
+    n = boundaries_along_edges(mesh.vertices, mesh.edges, mesh.edge_faces, maps, tolerance, segments, labels)
+    parts.append((segments[:n], labels[:n]))
+    segments, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return DecisionBoundary(segments.reshape(-1, 2, 2), labels[:, 0].copy(), labels[:, 1:].copy())
 
 
 def _mixed_regions(partition: "Partition", maps: Float64[np.ndarray, "R C 3"]) -> Int64[np.ndarray, " n"]:

@@ -8,11 +8,10 @@ from jaxtyping import Float64, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from splinegeo.tolerance import TOLERANCE
+
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
-
-# Maps equal to this share of the largest one are equal: rounding of the products that give them, with room to spare.
-_EQUAL = 2.0**-42
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class LinearRegions:
 
 
 def merge_equal_maps(partition: "Partition") -> LinearRegions:
-    """Join neighbouring activation regions whose maps on the slice are equal (to 2⁻⁴² of the largest map)."""
+    """Join neighbouring activation regions whose maps on the slice are equal, to `TOLERANCE` of the largest map."""
     maps = partition.slice_maps
     faces = partition.edge_faces[(partition.edge_faces >= 0).all(axis=1)]
     reach = np.append(np.abs(partition.vertices).max(axis=0), 1.0)
@@ -49,7 +48,7 @@ def merge_equal_maps(partition: "Partition") -> LinearRegions:
     for a in range(0, len(faces), step):
         pair = faces[a : a + step]
         difference = np.abs(maps[pair[:, 0]] - maps[pair[:, 1]]) * reach
-        equal[a : a + step] = difference.max(axis=(1, 2)) <= _EQUAL * scale
+        equal[a : a + step] = difference.max(axis=(1, 2)) <= TOLERANCE * scale
     joined = faces[equal]
     graph = coo_array((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), shape=(partition.n_regions,) * 2)
     n_regions, labels = connected_components(graph, directed=False)

@@ -13,13 +13,12 @@ from jaxtyping import Bool, Float64, Int64, Integer
 from splinegeo.affine import AffineMap
 from splinegeo.errors import ShapeError
 from splinegeo.max_pooling import Tournament
+from splinegeo.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from torch import nn
 
 _BLOCK_BYTES = 1 << 27
-# a + (b - a) is b to rounding only, so equal candidates of a maximum may differ by so much of the terms that they sum.
-_TIE = 2.0**-42
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +130,9 @@ class Network:
             h, active = x[block], []
             for stage in self.stages:
                 y = stage.affine(h)
+                # a + (b - a) is b to rounding only: equal candidates of a maximum differ by a share of their terms.
                 maxima = self.layers[stage.layer].tournament is not None
-                active.append(y > _TIE * _terms(stage.affine, h) if maxima else y > 0)
+                active.append(y > TOLERANCE * _terms(stage.affine, h) if maxima else y > 0)
                 h = stage.activate(y)
             blocks.append(self.pieces(active))
         if not blocks:

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from torch import nn
 
 import splinegeo as sg
+from splinegeo import decision_boundary
 from splinegeo.decision_boundary import DecisionBoundary
 
 WORKLOADS = ("S", "M", "B", "trained", "perturbed", "leaky", "leaky biased", "concave")
@@ -271,3 +272,13 @@ def test_the_whole_boundary_of_a_window_is_that_of_the_domain_inside_it() -> Non
     assert whole > 5
     parts = [boundary(model, sg.Box(1.5, (x, y))).length for x in (-1.5, 1.5) for y in (-1.5, 1.5)]
     assert sum(parts) == pytest.approx(whole, rel=1e-9)
+
+
+def test_room_for_few_pairs_of_classes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mlp((2, 16, 16, 12), bias=True, seed=18)
+    expected = boundary(model, sg.Box(3.0))
+    assert len(expected.segments) > 20
+    monkeypatch.setattr(decision_boundary, "_ROOM", 1)
+    found = boundary(model, sg.Box(3.0))
+    for name in ("segments", "regions", "classes"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
