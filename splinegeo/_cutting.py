@@ -29,7 +29,10 @@ class Limit:
     """Faces that are to stay together, by equal numbers, ascending; None: any may be left out alone."""
 
     def crop(self, mesh: Mesh, crossings: Crossings, bits: np.ndarray) -> tuple[Mesh, Crossings, np.ndarray]:
-        """As many of the first faces as surely give no more regions than the limit; at least one."""
+        """The first faces, as many as give no more regions than the limit if no units meet inside them; at least one.
+
+        What they give beyond that is cut off at the end.
+        """
         if self.regions is None:
             return mesh, crossings, bits
         n_parts = np.cumsum(1 + np.diff(crossings.start))

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
-from splinegeo.prefix_maps import affine_before, face_count, pull_back, rows_per_stream
+from splinegeo.prefix_maps import face_count, pull_back, rows_per_stream
 from splinegeo.progress import tell
-from splinegeo.region_maps import first_affine, isometry, unit_slopes
+from splinegeo.region_maps import affine_before, first_affine, isometry, unit_slopes
 from splinegeo.restricted_prefixes import PrefixSum, summed_centroids, summed_radii
 from splinegeo.restriction import has_operators
 
@@ -128,7 +128,7 @@ def _check_faces(
 
 
 def _preactivation_rows(partition: "Partition", stage: int, faces: Int64[np.ndarray, " n"]) -> _SummedRows:
-    n = affine_before(partition, stage).n_outputs
+    n = affine_before(partition.network, stage).n_outputs
     step = rows_per_stream(partition)
     for a in range(0, len(faces), step):
         chosen = faces[a : a + step]

@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from splinegeo import region_maps
-from splinegeo.region_maps import unit_slopes
+from splinegeo.region_maps import affine_before, unit_slopes
 
 if TYPE_CHECKING:
-    from splinegeo.affine import AffineMap
     from splinegeo.partition import Partition
 
 _STREAM_BYTES = 1 << 26
-
-
-def affine_before(partition: "Partition", stage: int) -> "AffineMap":
-    """The affine map that feeds a stage's units; for the number of stages, the one that gives the network's outputs."""
-    return region_maps.affine_before(partition.network, stage)
 
 
 def face_count(partition: "Partition", stage: int) -> int:
@@ -41,7 +34,7 @@ def pull_back(
     """
     constants = np.zeros(len(rows))
     for index in range(stage, 0, -1):
-        affine = affine_before(partition, index)
+        affine = affine_before(partition.network, index)
         constants += rows @ affine.bias
         rows = affine.transpose(rows) * unit_slopes(partition, index - 1, faces)
         faces = partition.parents[index - 1][faces].astype(np.int64)
