@@ -37,10 +37,12 @@ def stacked_outputs_and_norms(
     """The outputs as `stacked_outputs`, and sqrt(C/k Σ‖vᵢᵀJ‖²) at each point, vᵢ the k unit vectors given for it.
 
     Of each network what `GrokAlign` takes from it with these directions, up to rounding, by the same hand-written
-    gradient where there is one; differentiable once with respect to the parameters.
+    gradient where there is one; differentiable once with respect to the parameters. Raises as `stacked_outputs`.
     """
     chain = read_chain(model, x[0])
-    if chain is not None:
+    # A chain is read without its dropout, which the other way refuses while it draws.
+    draws = any(isinstance(module, nn.Dropout) and module.training and module.p > 0 for module in model.modules())
+    if chain is not None and not draws:
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         weights = [parameters[names[id(weight)]] for weight in chain.weights]
         biases = [None if bias is None else parameters[names[id(bias)]] for bias in chain.biases]

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, written in one piece or as a stream."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def test_until_the_end_the_old_file_is_there(tmp_path: Path) -> None:
         assert temporary.suffix == TEMPORARY_SUFFIX
         assert str(os.getpid()) in temporary.name  # another process writes to a file of its own
     assert path.read_bytes() == b"new"
+
+
+def test_threads_that_write_the_same_file_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing_file(path) as file:
+        file.write(b"mine")
+        other = threading.Thread(target=write_atomically, args=(path, b"the other's"))
+        other.start()
+        other.join()
+        assert path.read_bytes() == b"the other's"
+    assert path.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("no")])

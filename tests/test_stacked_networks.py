@@ -77,3 +77,8 @@ def test_random_networks_are_refused() -> None:
     model = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5))
     with pytest.raises(RuntimeError, match="random"):
         stacked_outputs(model, stack([model, model]), torch.randn(1, 3, 5))
+    directions = torch.ones(2, 1, 3, 4) / 2
+    with pytest.raises(RuntimeError, match="random"):
+        stacked_outputs_and_norms(model, stack([model, model]), torch.randn(1, 3, 5), directions)
+    outputs, _ = stacked_outputs_and_norms(model.eval(), stack([model, model]), torch.ones(1, 3, 5), directions)
+    torch.testing.assert_close(outputs[1], model(torch.ones(3, 5)))
