@@ -6,6 +6,7 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def count_faces(first, last, n, counts):
+    """Add to `counts` (n²,) the faces whose boxes, cells `first[f]` to `last[f]`, meet each cell of an n × n grid."""
     for f in range(first.shape[0]):
         for i in range(first[f, 0], last[f, 0] + 1):
             for j in range(first[f, 1], last[f, 1] + 1):
@@ -14,6 +15,7 @@ def count_faces(first, last, n, counts):
 
 @njit(cache=True, nogil=True)
 def list_faces(first, last, n, position, faces):
+    """Write the faces that meet each cell to `faces`, from `position` (n²,) on, which moves past them."""
     for f in range(first.shape[0]):
         for i in range(first[f, 0], last[f, 0] + 1):
             for j in range(first[f, 1], last[f, 1] + 1):
@@ -23,6 +25,9 @@ def list_faces(first, last, n, position, faces):
 
 @njit(cache=True, nogil=True)
 def search(vertices, offsets, corners, low, scale, n, start, faces, points, slack, begin, end, found):
+    """The face that holds each of the points begin..end: of the faces in its cell the first that it is inside of, else
+    the one that it misses least, by less than `slack`; -1 if there is none.
+    """
     for p in range(begin, end):
         x, y = points[p, 0], points[p, 1]
         if not (np.isfinite(x) and np.isfinite(y)):

@@ -59,6 +59,7 @@ class Nonlinearity:
 
 
 def flat_operand(input: Tensor, *_: Any, **__: Any) -> Tensor:
+    """The operand of a layer that takes its first argument as it is, flattened."""
     return input.reshape(-1)
 
 
@@ -106,7 +107,7 @@ def absolute(input: Tensor) -> Nonlinearity:
 
 
 def clamp(input: Tensor, min: Bound | None = None, max: Bound | None = None) -> Nonlinearity:
-    """Lo + relu(z - lo) - relu(z - hi), two cuts a unit; with one bound one cut, and piece 1 lies within the bound."""
+    """lo + relu(z - lo) - relu(z - hi), two cuts a unit; with one bound one cut, and piece 1 lies within the bound."""
     low = None if isinstance(min, float | int) and min == -inf else min
     high = None if isinstance(max, float | int) and max == inf else max
     shape = torch.clamp(input, min, max).shape  # type: ignore[arg-type]

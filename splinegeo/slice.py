@@ -31,6 +31,7 @@ def as_numbers(values: object, what: str) -> Float64[np.ndarray, "..."]:
         if isinstance(values, list | tuple) and any(isinstance(value, torch.Tensor) for value in values):
             values = torch.stack([torch.as_tensor(value) for value in values])
         if isinstance(values, torch.Tensor):
+            values = values.detach().cpu()  # first: not every device has float64
             # numpy has no bfloat16.
             values = (values.double() if values.is_floating_point() else values).numpy(force=True)
         array = np.asarray(values)

@@ -169,7 +169,7 @@ def float64_copy(model: nn.Module) -> nn.Module:
 
 def _in_float64(tensor: Tensor) -> Tensor:
     dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
-    duplicate = tensor.detach().to("cpu", dtype, copy=True)
+    duplicate = tensor.detach().cpu().to(dtype, copy=True)  # in this order: not every device has float64
     return nn.Parameter(duplicate, requires_grad=False) if isinstance(tensor, nn.Parameter) else duplicate
 
 
