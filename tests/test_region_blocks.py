@@ -139,11 +139,11 @@ def test_a_wide_layer_is_divided_before_all_of_it_has_cut(
 
     monkeypatch.setattr(Refinement, "advance", counted)
     found = list(sg.iterate_regions(model, IDENTITY_PLANE, sg.Box(1.0), memory=memory))
-    patterns = np.concatenate([block.pattern_keys() for block in found])
+    patterns = np.concatenate([block.pattern_keys for block in found])
     assert len(cut_at_once) > 1
     assert max(cut_at_once) <= max(memory / 500, (1 + 16 * 17 // 2))
     assert len(patterns) == whole.n_regions
-    np.testing.assert_array_equal(np.unique(patterns, axis=0), np.unique(whole.pattern_keys(), axis=0))
+    np.testing.assert_array_equal(np.unique(patterns, axis=0), np.unique(whole.pattern_keys, axis=0))
     assert sum(block.areas.sum() for block in found) == pytest.approx(4.0, rel=1e-13)
     for block in found[:: max(1, len(found) // 5)]:
         certificate = block.certify(n_samples=200)
