@@ -190,9 +190,7 @@ class RegionBlocks(Iterator["Partition"]):
         """Where the faces are to be split before the next stage, or within one; first and last included."""
         n_faces = refinement.mesh.n_faces
         if refinement.begun is not None:
-            taken = np.append(0.0, np.cumsum(_bytes_of_parts(refinement, refinement.crossings_to_come(watch))))
-            shares = np.linspace(0, taken[-1], min(n_faces, int(-(-taken[-1] // self._memory))) + 1)
-            return np.unique(np.searchsorted(taken, shares)).tolist()
+            return self._full_blocks(_bytes_of_parts(refinement, refinement.crossings_to_come(watch)))
         face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
         n_blocks = min(n_faces, -(-n_faces * face_bytes // self._memory))
         bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
@@ -200,6 +198,16 @@ class RegionBlocks(Iterator["Partition"]):
         if families is not None:
             bounds = sorted({whole_families(families, n) for n in bounds})
         return bounds
+
+    def _full_blocks(self, taken: Float64[np.ndarray, " F"]) -> list[int]:
+        """Bounds of blocks that take no more than the memory in all, or are one face that takes more."""
+        bounds, room = [0], float(self._memory)
+        for face, needed in enumerate(taken.tolist()):
+            if needed > room and face > bounds[-1]:
+                bounds.append(face)
+                room = float(self._memory)
+            room -= needed
+        return [*bounds, len(taken)]
 
 
 def _bytes_of_parts(refinement: Refinement, n_crossing: Int64[np.ndarray, " F"]) -> Float64[np.ndarray, " F"]:
