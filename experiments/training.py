@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from experiments.checkpoint import WEIGHTS_PREFIX
 from experiments.errors import CheckpointError, SettingsError, TrainingError
@@ -84,7 +85,9 @@ class Training:
             if self.grokalign is None:
                 outputs, penalty = checked_outputs(self.model, x), None
             else:
-                outputs, penalty = self.grokalign.outputs_and_penalty(x)
+                # The fused kernels of attention cannot be differentiated twice.
+                with sdpa_kernel(SDPBackend.MATH):
+                    outputs, penalty = self.grokalign.outputs_and_penalty(x)
             if self.largest_label is not None and self.largest_label >= outputs.shape[1]:
                 raise SettingsError(
                     f"the largest label is {self.largest_label}, the model has {outputs.shape[1]} outputs: labels run "
@@ -141,7 +144,7 @@ class Training:
                 moments.setdefault(int(index), {})[key] = tensor
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         fits = moments.keys() <= set(range(len(parameters))) and all(
-            tensor.ndim == 0 or tensor.shape == parameters[index].shape
+            tensor.ndim == 0 or _belongs_to(parameters[index].shape, tensor.shape)
             for index, entries in moments.items()
             for tensor in entries.values()
         )
@@ -173,6 +176,11 @@ def _targets(x: Tensor, y: Tensor) -> Int64[Tensor, " n"] | Float[Tensor, "n ...
     if int(y.min()) < 0:
         raise SettingsError(f"labels begin at 0, the smallest one is {int(y.min())}")
     return y.long()
+
+
+def _belongs_to(parameter: torch.Size, state: torch.Size) -> bool:
+    # Adafactor keeps a mean over each row and each column, of length 1 along the other.
+    return len(state) == len(parameter) and all(k in (n, 1) for n, k in zip(parameter, state, strict=True))
 
 
 def _method_prefix(method: Method) -> str:
