@@ -23,6 +23,8 @@ _NUMBERS = 1 << 25
 _BATCH_BYTES = 1 << 27
 # Directions whose images give the size of a prefix's Jacobian.
 _DIRECTIONS = 4
+# Where a product cancels to less than this share of its factors' norms, its rounding is that of the share.
+_CANCELLED = 2.0**-14
 # Differences in regions of smaller sizes than this share of the sample's largest count in shares of that.
 _SMALLEST = 2.0**-10
 # The rounding of a deep network's float64 products, and of a walk's many small steps, in shares of the products' size.
@@ -188,12 +190,16 @@ def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> _Ref
     with torch.inference_mode(False), torch.enable_grad(), one_thread(), _ExactDerivatives():
         leaf = torch.tensor(x).reshape(len(x), *network.input_shape).requires_grad_()
         outputs = network.module(leaf.clone()).reshape(len(x), -1)
-        rows = [
-            torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True)[0].reshape(len(x), -1)
-            for column in outputs.unbind(1)
-        ]
-    jacobians = torch.stack(rows, dim=1).numpy()
-    return by_stages._replace(outputs=outputs.detach().numpy(), jacobians=jacobians)
+        by_torch = by_stages._replace(outputs=outputs.detach().numpy())
+        try:
+            rows = [
+                torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True)[0]
+                for column in outputs.unbind(1)
+            ]
+        except RuntimeError:  # a call that writes over what torch needs for the derivative: there is none by torch
+            return by_torch
+    jacobians = torch.stack(rows, dim=1).reshape(*outputs.shape, -1)
+    return by_torch._replace(jacobians=jacobians.numpy())
 
 
 class _ExactDerivatives(KeepFloat64):
@@ -249,17 +255,23 @@ def _by_stages(
     """By the chain rule through the stages, from their values at each point and which units are positive."""
     slopes = [np.where(bits, 1.0, stage.slopes) for bits, stage in zip(active, network.stages, strict=True)]
     affines = [affine_before(network, index) for index in range(len(values))]
-    along: np.ndarray = np.random.default_rng(0).standard_normal((1, _DIRECTIONS, network.n_inputs))
-    steepness = []
+    generator = np.random.default_rng(0)
+    along: np.ndarray = generator.standard_normal((1, _DIRECTIONS, network.n_inputs))
+    gains = [
+        _mean_norms(affine.linear(generator.standard_normal((_DIRECTIONS, affine.n_inputs)))) for affine in affines
+    ]
+    steepness: list[np.ndarray] = [np.zeros(1)]
     for index, affine in enumerate(affines):
         along = affine.linear(along if index == 0 else along * slopes[index - 1][:, None])
-        # Of a Gaussian direction v, E ‖P v‖² = ‖P‖² in the Frobenius norm.
-        steepness.append(np.sqrt(np.einsum("nkj,nkj->n", along, along) / _DIRECTIONS))
+        steepness.append(np.maximum(_mean_norms(along), _CANCELLED * steepness[-1] * gains[index]))
+    del steepness[0]
     rows: np.ndarray = np.eye(network.n_outputs)[None]
+    size: np.ndarray = np.zeros(1)
     sizes, offset_sizes = np.zeros((2, len(x)))
     reach = np.linalg.norm(x, axis=1)
     for index in range(len(affines) - 1, -1, -1):
-        size = np.sqrt(np.einsum("ncj,ncj->n", rows, rows))
+        following = gains[index + 1] if index + 1 < len(affines) else 0.0
+        size = np.maximum(np.linalg.norm(rows, axis=(1, 2)), _CANCELLED * size * following)
         terms = np.linalg.norm(values[index], axis=1) + np.linalg.norm(affines[index].bias)
         sizes = np.maximum(sizes, size * steepness[index])
         offset_sizes = np.maximum(offset_sizes, size * (terms + steepness[index] * reach))
@@ -267,3 +279,8 @@ def _by_stages(
         if index:
             rows = rows * slopes[index - 1][:, None]
     return _Reference(values[-1], np.broadcast_to(rows, (len(x), *rows.shape[1:])), sizes, offset_sizes)
+
+
+def _mean_norms(images: Float64[np.ndarray, "... k n"]) -> Float64[np.ndarray, "..."]:
+    """The Frobenius norms of matrices P, from their images of Gaussian directions v: E ‖P v‖² = ‖P‖²."""
+    return np.sqrt(np.einsum("...kn,...kn->...", images, images) / images.shape[-2])

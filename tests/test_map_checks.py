@@ -160,6 +160,37 @@ def test_units_that_vanish_on_the_whole_slice() -> None:
     assert certificate.map_roundings == certificate.n_regions == 4
 
 
+def test_maps_that_cancel_to_rounding() -> None:
+    """Between the bounds of Softshrink a value less itself is left: the maps are 0 but for rounding of any share."""
+    model = nn.Sequential(nn.Linear(7, 6), nn.Softshrink(0.3), nn.Linear(6, 4), nn.Softshrink(0.3), nn.Linear(4, 3))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(1e-3 * torch.randn(parameter.shape, generator=generator))
+    plane = sg.Slice.through_points(np.random.default_rng(0).standard_normal((3, 7)))
+    partition = sg.enumerate_regions(model, plane, sg.Box(1.0))
+    assert 0 < np.abs(partition.centroids()).max() < 1e-20
+    certificate = certify(partition, 10)
+    assert certificate.ok, str(certificate)
+
+
+def test_modules_that_torch_cannot_differentiate() -> None:
+    """ReLU needs its result for the derivative, and the product writes over it: the chain rule takes torch's place."""
+
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = linear([[1.0, 0.5], [0.2, -1.0]], [0.1, 0.2]), linear([[1.0, 2.0]])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(x)).mul_(2.0))
+
+    partition = sg.enumerate_regions(InPlace(), IDENTITY_PLANE, sg.Box(1.0))
+    assert certify(partition, 10).ok
+    partition.recall_norms(2 * partition.operator_norms())
+    assert certify(partition, 10).problems[0].startswith(NORMS)
+
+
 def test_float32_is_compared_to_its_own_rounding() -> None:
     partition = fresh("leaky biased").astype("float32")
     certificate = certify(partition, 0)
