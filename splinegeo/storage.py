@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 FORMAT = "splinegeo partition"
 VERSION = 2
+# Rounding makes vertices and areas miss the domain by far less than this share of it, a damaged mesh by more.
 _ROUNDING = 1e-9
 _DTYPES = ("float32", "float64")
+# Of another network, even of another checkpoint, nearly every region would have another pattern.
 _REGIONS_TO_COMPARE = 8
 
 
