@@ -39,7 +39,7 @@ VERSION = 2
 # Rounding makes vertices and areas miss the domain by far less than this share of it, a damaged mesh by more.
 _ROUNDING = 1e-9
 _DTYPES = ("float32", "float64")
-# Of another network, even of another checkpoint, nearly every region would have another pattern.
+# Where weights differ by a hundredth, nearly every region would have another pattern; by a thousandth, every third.
 _REGIONS_TO_COMPARE = 8
 
 
@@ -79,9 +79,11 @@ def save_partition(partition: "Partition", path: str | os.PathLike, network: boo
 def load_partition(path: str | os.PathLike, model: nn.Module | Network | None = None) -> "Partition":
     """Read a partition that `Partition.save` wrote.
 
-    `model` is the network that was enumerated; it is needed only where the file does not hold it, and its patterns are
-    compared with those of some regions. Raises `PartitionFileError` if the file is damaged, foreign, of another version
-    or of another network, `FileNotFoundError` if there is none.
+    `model` is the network that was enumerated; it is needed only where the file does not hold it. Its patterns are
+    compared with those of some regions, which tells it from others but for a checkpoint a few steps away.
+
+    Raises `PartitionFileError` if the file is damaged, foreign, of another version or of another network,
+    `FileNotFoundError` if there is none.
     """
     arrays = read_arrays(path)
     if not _is(arrays.get("format"), FORMAT):
