@@ -141,7 +141,10 @@ def check_module(model: nn.Module) -> None:
 
 
 def check_inputs(model: nn.Module, x: Tensor) -> None:
-    """The checks of type and shape only: they read no value, and so never wait for an accelerator."""
+    """The checks of type and shape only: they read no value, and so never wait for an accelerator.
+
+    Raises InvalidArgumentError, ShapeError or UnsupportedModuleError as `jacobian`.
+    """
     check_module(model)
     if not isinstance(x, Tensor):
         raise InvalidArgumentError(f"x is a {type(x).__name__}: give a torch tensor, for instance torch.as_tensor(x)")
@@ -213,7 +216,10 @@ def input_gradient(
     retain_graph: bool = False,
     create_graph: bool = False,
 ) -> Tensor:
-    """The vector-Jacobian product, zero if the outputs do not depend on the leaf; unchecked if differentiable."""
+    """The vector-Jacobian product, zero if the outputs do not depend on the leaf.
+
+    Raises InvalidNetworkError where it is not finite; if it is to be differentiable, it is not checked.
+    """
     if not outputs.requires_grad:
         return torch.zeros_like(leaf)
     (gradient,) = torch.autograd.grad(

@@ -1,4 +1,8 @@
-"""Piecewise linear layers as rounds of two-piece units: what is cut, what is kept beside it, how both join again."""
+"""Piecewise linear layers as rounds of two-piece units: what is cut, what is kept beside it, how both join again.
+
+Each function makes a layer from its example input and torch's arguments, and raises `InvalidNetworkError` for slopes
+and bounds that are not finite, or that make no continuous function.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

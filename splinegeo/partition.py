@@ -139,7 +139,7 @@ class Partition:
         """Activation pattern of region r: for each layer, the linear piece of each of its units.
 
         ReLU and the like: 1 for the units that are positive in the region, else 0; for units with two bounds 0 to 2;
-        for a maximum the place of the winner within its window.
+        for a maximum the place of the winner within its window. Raises `IndexError`.
         """
         self._check_region(r)
         active = [
@@ -303,7 +303,10 @@ class Partition:
     # other tools
 
     def to_geoparquet(self, path: str | os.PathLike, columns: Mapping[str, ArrayLike] | None = None) -> None:
-        """Write the regions, with area, class, norm and counts, to a GeoParquet file (needs the extra `geo`)."""
+        """Write the regions, with area, class, norm and counts, to a GeoParquet file, atomically (extra `geo`).
+
+        `columns` adds numbers of your own, one for each region. Raises `MissingExtraError`, `ShapeError`, OSError.
+        """
         write_geoparquet(self, path, columns)
 
     def to_shapely(self) -> np.ndarray:

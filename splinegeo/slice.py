@@ -126,16 +126,16 @@ class Slice:
         return cls(origin, basis, array.shape[1:], points=(flat - origin) @ basis.T)
 
     def project(self, x: ArrayLike | torch.Tensor) -> Float64[np.ndarray, "n 2"]:
-        """Slice coordinates U (x - o) of inputs (n, *input_shape)."""
+        """Slice coordinates U (x - o) of inputs (n, *input_shape). Raises `ShapeError`."""
         return self._centred(x) @ self.basis.T
 
     def lift(self, t: ArrayLike | torch.Tensor) -> Float64[np.ndarray, "n *input_shape"]:
-        """Inputs o + tᵀ U of slice coordinates (n, 2)."""
+        """Inputs o + tᵀ U of slice coordinates (n, 2). Raises `ShapeError`."""
         points = slice_points(finite_numbers(t, "slice coordinates"))
         return (self.origin + points @ self.basis).reshape(len(points), *self.input_shape)
 
     def distance(self, x: ArrayLike | torch.Tensor) -> Float64[np.ndarray, " n"]:
-        """Euclidean distance of inputs (n, *input_shape) from the plane."""
+        """Euclidean distance of inputs (n, *input_shape) from the plane. Raises `ShapeError`."""
         centred = self._centred(x)
         return np.linalg.norm(centred - (centred @ self.basis.T) @ self.basis, axis=1)
 

@@ -165,7 +165,10 @@ class Network:
     def deciding(
         self, group: range, active: Sequence[Bool[np.ndarray, "n units_of_stage"]]
     ) -> list[Bool[np.ndarray, "n units_of_stage"]]:
-        """Of a group's stages: which coordinates are comparisons that a winner took part in."""
+        """Of a group's stages: which coordinates are comparisons that a winner took part in.
+
+        Raises `ValueError` for stages that are not one of `groups`.
+        """
         tournament = self.layers[self.stages[group[0]].layer].tournament
         if tournament is None:
             raise ValueError(f"stages {group} are no group: choose one of Network.groups")
