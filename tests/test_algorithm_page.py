@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from splinegeo import _refinement, norm_walk, tolerance
+from splinegeo import _cutting, norm_walk, tolerance
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "algorithm.md").read_text()
@@ -27,6 +27,6 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert "4·2⁻⁴² of the domain's diameter" in PAGE
     assert tolerance.CLOSENESS == 4.0
     assert "first cut by sixteen of them" in PAGE
-    assert _refinement._FIRST_CUT == 16
+    assert _cutting.FIRST_CUT == 16
     assert "begins anew every 256 regions" in PAGE
     assert norm_walk._LONGEST_PATH == 256
