@@ -5,11 +5,10 @@ the machine has other work; the CPU times (user and system) beside them say more
 
     python benchmarks/enumeration.py                          # everything: allow an hour
     python benchmarks/enumeration.py --only S,M --peers none  # a minute
-    python benchmarks/enumeration.py --write                  # also to benchmarks/RESULTS.md
+    python benchmarks/enumeration.py --write                  # also to its sections of benchmarks/RESULTS.md
 """
 
 import argparse
-import os
 import shlex
 import sys
 import tempfile
@@ -19,14 +18,17 @@ from pathlib import Path
 from statistics import median
 
 from child_process import Limits, Outcome, measure
-from machine import header, n_processors
+from curve_picture import draw_curve
+from machine import described, n_processors
 from peers import PEER_WORKLOADS, PEERS
+from results_file import write_sections
 from tables import Row, curve_table, enumeration_table, timing_table
 from targets import OURS, targets_table, threads_table
 from tqdm import tqdm
 from workloads import CURVE, ENUMERATION, WORKLOADS
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
+_CURVE = Path(__file__).parent / "curve.png"
 _SECTIONS = ("threads", "curve", "derived", "start")
 _STREAMED = "splinegeo, streamed"
 # Pairs of runs for each run of the other tables: a ratio near one takes many.
@@ -54,38 +56,38 @@ class Plan:
     limits: Limits
     peer_limits: Limits
     threads: tuple[int, ...]
+    write: bool
 
 
 def main() -> None:
     """Measure, print the tables, and write them if asked."""
-    plan, write = _arguments()
+    plan = _arguments()
     command = shlex.join(["python", "benchmarks/enumeration.py", *sys.argv[1:]])
-    lines = ["# Benchmarks: enumerating linear regions", "", *header(command), ""]
-    _show(lines)
-    for section in _sections(plan):
-        _show(section)
-        lines += section
-    if write:
-        partial = _RESULTS.with_suffix(".partial")
-        partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-        os.replace(partial, _RESULTS)
+    source = described(command)
+    _show([source, ""])
+    measured = {}
+    for name, lines in _sections(plan):
+        measured[name] = [*lines, ""]
+        _show([f"## {name}", "", *measured[name]])
+        if plan.write:
+            write_sections(_RESULTS, "# Benchmarks: enumerating linear regions", measured, source)
 
 
-def _sections(plan: Plan) -> Iterator[list[str]]:
+def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     rows = _enumeration(plan)
     if rows:
-        yield ["## Enumeration", "", *enumeration_table(rows), ""]
+        yield "Enumeration", enumeration_table(rows)
         held = targets_table(rows)
         if held:
-            yield ["## Targets", "", *held, ""]
+            yield "Targets", held
     if "threads" in plan.selected and plan.threads[-1] > 1:
-        yield ["## One thread and all of them, in turns in one process", "", *_in_turns(plan), ""]
+        yield "One thread and all of them, in turns in one process", _in_turns(plan)
     if "curve" in plan.selected:
-        yield ["## Linearity, one thread", "", *curve_table(_curve(plan)), ""]
+        yield "Linearity, one thread", _drawn_curve(plan, _curve(plan))
     if "derived" in plan.selected:
-        yield ["## Quantities of the partition of M, all threads", "", *_derived(plan), ""]
+        yield "Quantities of the partition of M, all threads", _derived(plan)
     if "start" in plan.selected:
-        yield ["## From process start to the first result, S, one thread", "", *_start(plan), ""]
+        yield "From process start to the first result, S, one thread", _start(plan)
 
 
 def _enumeration(plan: Plan) -> list[Row]:
@@ -115,6 +117,23 @@ def _curve(plan: Plan) -> list[Row]:
     jobs = [(workload.name, OURS, 1) for workload in CURVE]
     jobs += [(name, _STREAMED, 1) for name in _STREAMED_FROM]
     return [_row(plan, *job) for job in tqdm(jobs, desc="curve", leave=False)]
+
+
+def _drawn_curve(plan: Plan, rows: list[Row]) -> list[str]:
+    widths = {workload.name[0]: workload.sizes[1] for workload in CURVE}
+    lines = [*curve_table(rows), "", _widths_said(widths)]
+    if not plan.write:
+        return lines
+    draw_curve(rows, widths, _CURVE)
+    return [f"![Processor seconds over regions]({_CURVE.name})", "", *lines]
+
+
+def _widths_said(widths: dict[str, int]) -> str:
+    layers = ", ".join(f"{name}'s layers are {width} units wide" for name, width in widths.items())
+    return (
+        f"{layers}. Within one network the time is linear in the regions. A region of a wider network takes more: the "
+        "products at the vertices of its first layers grow with the square of the width."
+    )
 
 
 def _row(plan: Plan, workload: str, engine: str, threads: int) -> Row:
@@ -167,7 +186,7 @@ def _first_result(plan: Plan, environment: dict[str, str]) -> Outcome:
     return measure("first-result", 1, plan.limits, ["--workload", "S"], environment)
 
 
-def _arguments() -> tuple[Plan, bool]:
+def _arguments() -> Plan:
     names = [workload.name for workload in ENUMERATION]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join([*names, *_SECTIONS]), help=f"of {', '.join([*names, *_SECTIONS])}")
@@ -178,7 +197,7 @@ def _arguments() -> tuple[Plan, bool]:
     parser.add_argument("--time-limit", type=float, default=1800.0, help="seconds for one process of splinegeo")
     parser.add_argument("--peer-time-limit", type=float, default=600.0, help="seconds for one process of a peer")
     parser.add_argument("--memory-limit", type=float, default=12.0, help="GB for one process (default 12)")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md too")
+    parser.add_argument("--write", action="store_true", help="write the measured sections to benchmarks/RESULTS.md too")
     given = parser.parse_args()
     selected = _chosen(parser, "--only", given.only, [*names, *_SECTIONS])
     peers = () if given.peers == "none" else _chosen(parser, "--peers", given.peers, list(PEERS))
@@ -190,7 +209,7 @@ def _arguments() -> tuple[Plan, bool]:
         parser.error(f"--threads takes numbers such as 1,2, not {given.threads}")
     memory = int(1e9 * given.memory_limit)
     limits, peer_limits = Limits(given.time_limit, memory), Limits(given.peer_time_limit, memory)
-    return Plan(selected, peers, given.runs, given.budget, limits, peer_limits, threads), given.write
+    return Plan(selected, peers, given.runs, given.budget, limits, peer_limits, threads, given.write)
 
 
 def _chosen(parser: argparse.ArgumentParser, option: str, given: str, names: Sequence[str]) -> tuple[str, ...]:

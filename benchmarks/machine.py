@@ -22,6 +22,11 @@ def header(command: str) -> list[str]:
     ]
 
 
+def described(command: str) -> str:
+    """The same in one line."""
+    return "; ".join(line.removeprefix("- ").removeprefix("Date: ") for line in header(command))
+
+
 def processor() -> str:
     """The processor's model name."""
     information = Path("/proc/cpuinfo")
