@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from viz.curves import Curve, CurvePanel, curves_figure
@@ -63,6 +64,27 @@ def test_ordered_curves_have_ordered_colours_and_plain_lines():
         "b",
         *(f"× {k}" for k in (1, 2, 4, 8, 16)),
     ]
+
+
+@pytest.mark.parametrize("n", [9, 43])
+def test_a_legend_too_long_for_one_row_is_read_row_by_row(n: int):
+    labels = [f"epoch {k}\u2009000" for k in range(n)]
+    panel = CurvePanel("t", "v", [Curve(label, STEPS, RISING) for label in labels], ordered=True)
+    with style("light"):
+        figure = curves_figure([panel], note="a note")
+        FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y1 >= box.y1 > box.y0 > figure.axes[0].title.get_window_extent().y1 - 1
+    boxes = [text.get_window_extent() for text in legend.texts]
+    rows = [round((box.y1 - one.y1) / (0.12 * figure.dpi)) for one in boxes]
+    placed = [(row, one.x0, text.get_text()) for row, one, text in zip(rows, boxes, legend.texts, strict=True)]
+    shown = [text for _, _, text in sorted(placed)]
+    assert shown == sorted(shown, key=labels.index)
+    assert (shown[0], shown[-1], len(shown)) == (labels[0], labels[-1], min(n, 12))
+    colors = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert all(colors[text] == figure.axes[0].lines[labels.index(text)].get_color() for text in shown)
 
 
 def test_several_runs_make_mean_and_band():

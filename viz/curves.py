@@ -9,15 +9,21 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from viz.errors import DrawingError
 from viz.ordered_colors import ordered_colors
-from viz.text import rounded, wrapped
+from viz.text import rounded, text_width, wrapped
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.5, 2.0
 _GAP, _EDGE = 0.14, 0.12
+_LEGEND_ROW = 0.15
+# In units of the font size.
+_HANDLE = 2.6
+# Of a longer order the legend names so many curves: the colours of the others lie between theirs.
+_MOST_NAMED = 12
 _BOTTOM, _TITLE, _LEGEND, _NOTE_LINE = 0.42, 0.28, 0.26, 0.15
 # On a screen, hinted letters run up to a twentieth wider than their outlines.
 _HINTING = 0.94
@@ -72,23 +78,45 @@ def curves_figure(panels: Sequence[CurvePanel], step_label: str = "epoch", note:
     lefts, width = _lay_out(figure)
     lines = wrapped(note, _HINTING * (width - 2 * _EDGE), _note_size())
     base = _BOTTOM + _NOTE_LINE * len(lines) + (0.06 if lines else 0.0)
-    height = base + _PANEL_HEIGHT + _TITLE + _LEGEND
+    named = _named(panels, handles)
+    columns = _legend_columns(named, width - 2 * _EDGE)
+    n_rows = -(-len(named) // columns)
+    height = base + _PANEL_HEIGHT + _TITLE + _LEGEND + _LEGEND_ROW * (n_rows - 1)
     figure.set_size_inches(width, height)
     for ax, left in zip(figure.axes, lefts, strict=True):
         ax.set_position((left / width, base / height, _PANEL_WIDTH / width, _PANEL_HEIGHT / height))
+    # matplotlib fills a legend by its columns, and this one is read by its rows.
+    by_columns = [label for column in range(columns) for label in named[column::columns]]
     figure.legend(
-        list(handles.values()),
-        list(handles),
+        [handles[label] for label in by_columns],
+        by_columns,
         loc="upper center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=len(handles),
+        ncols=columns,
         frameon=False,
-        handlelength=2.6,
+        handlelength=_HANDLE,
     )
     for index, line in enumerate(lines):
         y = (0.06 + _NOTE_LINE * (len(lines) - 1 - index)) / height
         figure.text(_EDGE / width, y, line, size=_note_size(), color=mpl.rcParams["xtick.color"])
     return figure
+
+
+def _named(panels: Sequence[CurvePanel], handles: Mapping[str, Line2D]) -> list[str]:
+    """The labels of the legend: all, but of a long order some, with its first and its last."""
+    ranked = list(dict.fromkeys(curve.label for panel in panels if panel.ordered for curve in panel.curves))
+    if len(ranked) <= _MOST_NAMED:
+        return list(handles)
+    kept = {ranked[index] for index in np.linspace(0, len(ranked) - 1, _MOST_NAMED).round().astype(int)}
+    return [label for label in handles if label in kept or label not in ranked]
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """As many columns as fit into `width` inches: all in one row if they do."""
+    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    beside = (_HANDLE + mpl.rcParams["legend.handletextpad"] + mpl.rcParams["legend.columnspacing"]) * size / 72.0
+    widths = [text_width(label, size) / _HINTING + beside for label in labels]
+    return len(labels) if sum(widths) <= width else max(1, min(len(labels), int(width // max(widths))))
 
 
 def _lay_out(figure: Figure) -> tuple[list[float], float]:
