@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float64, Int64
 from torch.nn import functional
 
 from splinegeo._pattern_checks import Rounding, active_units
-from splinegeo.network import KeepFloat64, Network, one_thread
+from splinegeo._torch_threads import one_torch_thread
+from splinegeo.network import KeepFloat64, Network
 from splinegeo.region_maps import affine_before
 from splinegeo.slice_maps import slice_map_blocks
 
@@ -187,7 +188,7 @@ def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> _Ref
     by_stages = _by_stages(network, x, values, [y > 0 for y in values[:-1]])
     if network.module is None:
         return by_stages
-    with torch.inference_mode(False), torch.enable_grad(), one_thread(), _ExactDerivatives():
+    with torch.inference_mode(False), torch.enable_grad(), one_torch_thread(), _ExactDerivatives():
         leaf = torch.tensor(x).reshape(len(x), *network.input_shape).requires_grad_()
         outputs = network.module(leaf.clone()).reshape(len(x), -1)
         by_torch = by_stages._replace(outputs=outputs.detach().numpy())

@@ -1,9 +1,6 @@
 """A torch module read as a continuous piecewise affine network, exactly."""
 
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -14,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from splinegeo._torch_threads import one_torch_thread
 from splinegeo.affine import Affine, AffineMap, TorchAffine
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
 from splinegeo.operations import CASTS, is_linear, is_row_major
@@ -50,39 +48,13 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
         return model
     if not isinstance(model, nn.Module):
         raise UnsupportedModuleError(f"the network must be a torch.nn.Module, but is a {type(model).__name__}")
-    with torch.inference_mode(False), torch.no_grad(), one_thread():
+    with torch.inference_mode(False), torch.no_grad(), one_torch_thread():
         duplicate = float64_copy(model)
         calls = calls_of(trace(duplicate))
         program = program_for(calls, _shape_of_input(calls, input_shape))
         network = read_stages(program)
         _compare_forward(network, duplicate)
     return replace(network, module=duplicate)
-
-
-# The number of threads is the process's: who read at the same time would restore the 1 that another has set.
-_reading = threading.RLock()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: of small products, several would spend their time waiting for each other."""
-    with _reading:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-def _renew() -> None:
-    global _reading
-    _reading = threading.RLock()
-
-
-# A forked process may have the lock held by a thread that it does not have.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
 
 
 def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...]:

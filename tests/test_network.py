@@ -1,7 +1,6 @@
 """Networks read from torch modules: torch's function and patterns, and a refusal by name of what is not affine."""
 
 import copy
-import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -313,41 +312,3 @@ def test_a_default_device_of_the_users_is_disregarded() -> None:
     finally:
         torch.set_default_device(None)
     np.testing.assert_array_equal(found.pattern_keys, expected.pattern_keys)
-
-
-class Meeting(nn.Linear):
-    """Whose forward on numbers says that it has begun, and waits a moment for another's."""
-
-    def __init__(self, begun: threading.Event, awaited: threading.Event) -> None:
-        super().__init__(2, 2)
-        self.begun, self.awaited = begun, awaited
-
-    def __deepcopy__(self, memo: dict) -> "Meeting":
-        return self.double()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if type(x) is torch.Tensor:
-            self.begun.set()
-            self.awaited.wait(0.5)
-        return super().forward(x)
-
-
-def test_networks_read_at_the_same_time_leave_torchs_threads_alone() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        one_begun, other_begun, one_done = (threading.Event() for _ in range(3))
-        one = threading.Thread(target=lambda: (sg.read_network(Meeting(one_begun, other_begun), (2,)), one_done.set()))
-        other = threading.Thread(target=lambda: sg.read_network(Meeting(other_begun, one_done), (2,)))
-        one.start()
-        one_begun.wait()
-        other.start()
-        one.join()
-        other.join()
-        found: list[int] = []
-        later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
-        later.start()
-        later.join()
-        assert found == [2]
-    finally:
-        torch.set_num_threads(before)
