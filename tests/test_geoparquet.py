@@ -145,7 +145,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        write_geoparquet(workload("B").partition, tmp_path / "regions.parquet")
+        workload("B").partition.to_geoparquet(tmp_path / "regions.parquet")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "regions.parquet").stat().st_mode) == 0o644
