@@ -28,7 +28,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 install: $(VENV)/.installed  ## create .venv with splinegeo in it
 install-dev: $(VENV)/.installed-dev  ## the same, with what the tests need
 
-demo: $(VENV)/.installed  ## train on the embedded MNIST subset and draw Figure 1 (about 4 minutes)
+demo: $(VENV)/.installed  ## train on the embedded MNIST subset and draw Figure 1 (about 3 minutes)
 	$(BIN)/splinegeo figure 1 demo
 
 gallery: $(VENV)/.installed-dev  ## draw docs/gallery (about 15 minutes; 5 when its runs are there)
