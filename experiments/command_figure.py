@@ -10,7 +10,19 @@ import typer
 
 from experiments.command_train import train_or_explain_stop
 from experiments.figure_files import write_figure
-from experiments.options import Batched, DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
+from experiments.options import (
+    Batched,
+    DataDir,
+    Device,
+    Download,
+    FigureFolder,
+    Quick,
+    QuickRun,
+    Seeds,
+    Threads,
+    quick_folder,
+    set_threads,
+)
 from experiments.train_group import trained
 from experiments.usage import CommandGroup
 
@@ -36,6 +48,7 @@ def figure_1(
         Path,
         typer.Argument(metavar="RUN", help="Run folder: trained if new, resumed if it stopped, else reused."),
     ] = Path("demo"),
+    quick: QuickRun = False,
     half_width: Annotated[
         float | None,
         typer.Option(help="Draw a square of this half-width about the points' mean.", show_default="fits points"),
@@ -55,35 +68,37 @@ def figure_1(
     RUN. A finished run of `splinegeo train` can be drawn as well. Takes a few minutes on two cores; again, seconds.
     """
     set_threads(threads)
+    command = f"splinegeo figure 1 {run}{' --quick' if quick else ''}"
+    run = quick_folder(run) if quick else run
     from experiments.data import load_data
     from experiments.device import choose_device
     from experiments.errors import RunFolderError
     from experiments.run_folder import RunFolder
-    from experiments.runs.figure1 import demo_settings, draw, moments, moments_table
+    from experiments.runs.figure1 import demo_settings, draw, moments, moments_table, prefix, quick_settings
     from experiments.settings import differences
     from experiments.train_run import is_finished, saved_epoch
 
     chosen_device = choose_device(device)
+    settings_of_figure = quick_settings if quick else demo_settings
     if (run / "config.json").exists():
         folder = RunFolder.open(run)
         if seed is not None and seed != folder.settings.seed:
             raise RunFolderError(
                 f"{run} was trained with seed {folder.settings.seed}: name another folder for seed {seed}"
             )
-        if changed := differences(demo_settings(folder.settings.seed), folder.settings):
+        if changed := differences(settings_of_figure(folder.settings.seed), folder.settings):
             print(f"{run} has settings of its own (of the figure and of the run: {'; '.join(changed)})")
     else:
-        settings = demo_settings(seed or 0)
-        folder = RunFolder.create(run, settings)
+        folder = RunFolder.create(run, settings_of_figure(seed or 0))
     images = load_data(folder.settings.data, data_dir, download)
     if is_finished(folder):
         print(f"{run} holds the finished run: nothing to train, drawing from its checkpoints")
     else:
         if epoch := saved_epoch(folder):
             print(f"resuming {run} after epoch {epoch}")
-        train_or_explain_stop(folder, images, chosen_device, f"splinegeo figure 1 {run}")
+        train_or_explain_stop(folder, images, chosen_device, command)
     found = moments(folder, images, half_width)
-    for path in draw(found, images, folder.path / "figure1"):
+    for path in draw(found, images, folder.path / "figure1", title_prefix=prefix(folder.settings)):
         print(f"figure: {path}")
     print(moments_table(found))
 

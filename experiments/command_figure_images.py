@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from experiments.figure_files import write_figure
-from experiments.options import Batched, DataDir, Device, Download, FigureFolder, Quick, Seeds, Threads, set_threads
+from experiments.options import (
+    Batched,
+    DataDir,
+    Device,
+    Download,
+    FigureFolder,
+    Quick,
+    QuickRun,
+    Seeds,
+    Threads,
+    quick_folder,
+    set_threads,
+)
 from experiments.train_group import trained
 
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the runs.")]
@@ -117,6 +129,7 @@ def figure_11(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Run folder of Figure 1: trained if new, resumed if it stopped.")
     ] = Path("demo"),
+    quick: QuickRun = False,
     data_dir: DataDir = Path("data"),
     download: Download = False,
     device: Device = "auto",
@@ -131,10 +144,13 @@ def figure_11(
     from experiments.data import load_data
     from experiments.run_folder import RunFolder
     from experiments.runs import figure11
-    from experiments.runs.figure1 import demo_settings
+    from experiments.runs.figure1 import demo_settings, quick_settings
 
-    settings = RunFolder.open(run).settings if (run / "config.json").exists() else demo_settings()
-    ((_, folder),) = trained([("figure11", run, settings)], data_dir, device, f"splinegeo figure 11 {run}")
+    command = f"splinegeo figure 11 {run}{' --quick' if quick else ''}"
+    run = quick_folder(run) if quick else run
+    of_figure = quick_settings() if quick else demo_settings()
+    settings = RunFolder.open(run).settings if (run / "config.json").exists() else of_figure
+    ((_, folder),) = trained([("figure11", run, settings)], data_dir, device, command)
     images = load_data(settings.data, data_dir, download)
     for paths, table in figure11.draw(folder, images, folder.path):
         for path in paths:

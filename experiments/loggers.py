@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -120,11 +121,18 @@ class UnfailingLogger:
 
 
 def check_logger(name: str) -> None:
-    """Raise SettingsError for a name that is not of LOGGERS, MissingExtraError when its package is not installed."""
+    """Raise SettingsError for a name that is not of LOGGERS, MissingExtraError when its package cannot be imported."""
     if name not in LOGGERS:
         raise SettingsError(f"logger must be one of {', '.join(LOGGERS)}; got {name!r}")
     if name not in sys.modules and find_spec(name) is None:
         raise MissingExtraError(f"--logger {name} needs: pip install 'splinegeo[{name}]'")
+    try:
+        import_module("torch.utils.tensorboard.writer" if name == "tensorboard" else name)
+    except ImportError as error:  # there, but without something that it needs itself
+        raise MissingExtraError(
+            f"--logger {name} needs: pip install 'splinegeo[{name}]'; the one that is installed cannot be imported "
+            f"({one_line(error)})"
+        ) from None
 
 
 def open_logger(name: str, run: RunFolder, first_step: int = 0) -> Logger:

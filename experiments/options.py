@@ -29,10 +29,16 @@ FigureFolder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Where run folders and figures go; reused and resumed.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A smaller setting that takes minutes; the figure says so.")]
+QuickRun = Annotated[bool, typer.Option("--quick", help="A quarter of the epochs, in RUN_quick; the figure says so.")]
 Batched = Annotated[
     bool, typer.Option("--batched", help="Train the seeds in one program, for GPUs; on a CPU it saves no time.")
 ]
 Seeds = Annotated[str, typer.Option(metavar="0-9|0,3,5", help="Seeds to train; several make a band.")]
+
+
+def quick_folder(run: Path) -> Path:
+    """The run folder of the quick setting beside that of the whole one."""
+    return run.with_name(f"{run.name}_quick")
 
 
 def set_threads(threads: int | None) -> None:

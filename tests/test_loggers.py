@@ -218,3 +218,19 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     capfd.readouterr()
     assert splinegeo(tmp_path / "other", *SMALL, "--logger", "paper") == 2
     assert capfd.readouterr().err.startswith("splinegeo: logger must be one of")
+
+
+def test_a_logger_that_cannot_be_imported_says_why_before_anything_is_made(
+    program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "__init__.py").write_text("import a_package_that_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    code, _, err = program("train", tmp_path / "run", "--logger", "wandb", "--epochs", 1)
+    assert code == 1
+    assert err == (
+        "splinegeo: --logger wandb needs: pip install 'splinegeo[wandb]'; the one that is installed cannot be imported "
+        "(No module named 'a_package_that_nobody_has')"
+    )
+    assert not (tmp_path / "run").exists()

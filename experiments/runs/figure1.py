@@ -7,7 +7,7 @@ has a centroid that points along the input (under cross-entropy the rows of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,17 @@ def demo_settings(seed: int = 0) -> RunSettings:
         training=TrainingSettings(loss="squared-error", grokalign=0.05, weight_decay=0.1, epochs=4000),
         seed=seed,
     )
+
+
+def quick_settings(seed: int = 0) -> RunSettings:
+    """A quarter of its epochs: the training set is memorised, and the regions have begun to migrate."""
+    settings = demo_settings(seed)
+    return replace(settings, training=replace(settings.training, epochs=1000, logs_per_decade=6))
+
+
+def prefix(settings: RunSettings) -> str:
+    """What the titles begin with: that the setting is the quick one, where it is."""
+    return "Quick setting: " if settings == quick_settings(settings.seed) else ""
 
 
 @dataclass(frozen=True)
@@ -73,22 +84,31 @@ def moments(
     return found
 
 
-def draw(found: list[Moment], data: LabelledImages, path_stem: Path, points: Sequence[int] = POINTS) -> list[Path]:
+def draw(
+    found: list[Moment],
+    data: LabelledImages,
+    path_stem: Path,
+    points: Sequence[int] = POINTS,
+    title_prefix: str = "",
+) -> list[Path]:
     """Draw the figure and write it as .png and .pdf; returns the paths."""
     chosen = list(points)
     with style("light"):
         panels = [
-            RegionPanel.at_points(moment.partition, _title(moment.metrics), _subtitle(moment.metrics))
+            RegionPanel.at_points(moment.partition, _title(moment.metrics, title_prefix), _subtitle(moment.metrics))
             for moment in found
         ]
         figure = figure1(data.x_train[chosen].numpy(), data.y_train[chosen].tolist(), panels)
         return save_figure(figure, path_stem, ("png", "pdf"))
 
 
-def _title(metrics: dict[str, Any]) -> str:
+def _title(metrics: dict[str, Any], prefix: str) -> str:
+    aligned = metrics["centroid_alignment_mean"] >= _ALIGNED
     if MEMORISED in metrics["events"]:
-        return "Memorised"
-    return "Generalised and aligned" if metrics["centroid_alignment_mean"] >= _ALIGNED else "At the end of training"
+        title = "memorised"
+    else:
+        title = "generalised and aligned" if aligned else "at the end of training"
+    return prefix + title if prefix else title.capitalize()
 
 
 def _subtitle(metrics: dict[str, Any]) -> str:

@@ -42,4 +42,5 @@ def draw(run: RunFolder, data: LabelledImages, folder: Path, progress: bool = Tr
     """
     for number, points in enumerate(slices(data), start=1):
         found = figure1.moments(run, data, None, progress, points)
-        yield figure1.draw(found, data, folder / f"figure11_{number}", points), figure1.moments_table(found)
+        paths = figure1.draw(found, data, folder / f"figure11_{number}", points, figure1.prefix(run.settings))
+        yield paths, figure1.moments_table(found)
