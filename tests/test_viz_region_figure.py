@@ -98,3 +98,20 @@ def test_a_users_own_numbers_and_colours() -> None:
         plot_regions(part, Coloring("mine", colors=own[:3]), ax)
     with pytest.raises(DrawingError, match="cannot be coloured by 'age'"):
         color_regions(part, "age")
+
+
+def test_the_arrows_of_points_beyond_the_view_are_explained() -> None:
+    part = workload("B").partition
+    high = part.domain.max(axis=0)
+    footers = []
+    for points in (0.5 * high[None], np.stack([0.5 * high, 1.4 * high])):
+        with style("light"):
+            figure = region_figure(
+                part, color_regions(part, "area"), "title", points=points, labels=["a"] * len(points)
+            )
+            drawn(figure)
+            footers.append(figure.texts[0].get_text())
+            box = figure.texts[0].get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.axes[0].bbox.x1
+    assert "beyond" not in footers[0]
+    assert footers[1] == f"{footers[0]} · arrows: beyond the view by this distance"

@@ -68,7 +68,7 @@ def draw_color_bar(
     else:
         bar.ax.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
     # Ticks are made at the first drawing, when the style in force may be another one.
     label_color = mpl.rcParams["ytick.labelcolor"]
     bar.ax.tick_params(

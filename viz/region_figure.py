@@ -58,6 +58,8 @@ def region_figure(
         mark_points(ax, points, labels=labels)
     ax.set_title(title)
     about = f"{grouped(part.n_regions)} regions" + (" · decision boundary" if boundary else "")
+    if points is not None and _beyond(part, points):
+        about += " · arrows: beyond the view by this distance"
     faint = mpl.rcParams["xtick.color"]
     figure.text(
         0.5 * (_SQUARE + 2 * _MARGIN) / width, 0.07 / height, about, ha="center", size=_FOOTER_SIZE, color=faint
@@ -85,6 +87,12 @@ def region_figure(
             alignment="left",
         )
     return figure
+
+
+def _beyond(part: Partition, points: Float[np.ndarray, "k 2"]) -> bool:
+    """Whether a point lies outside the view, where its mark stands at the border."""
+    low, high = part.domain.min(axis=0), part.domain.max(axis=0)
+    return bool(((points < low) | (points > high)).any())
 
 
 def _largest(coloring: Coloring, part: Partition) -> tuple[list[tuple[str, tuple[float, float, float, float]]], int]:
