@@ -17,9 +17,11 @@ from experiments.training import EpochSummary, Training
 PAGE = Path(__file__).parent.parent / "docs" / "own_model.md"
 
 
-def test_the_example_aligns_the_model(capsys: pytest.CaptureFixture[str], one_thread):
+def test_the_example_aligns_the_model(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread
+):
     torch.manual_seed(0)
-    first, second = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    first, saving, second = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     names: dict[str, object] = {}
     exec(first, names)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -31,6 +33,21 @@ def test_the_example_aligns_the_model(capsys: pytest.CaptureFixture[str], one_th
     assert alignments[-1] == pytest.approx(sg.alignment(model, x).mean().item(), abs=1e-12)
     assert float(rows[-1][3]) > 0
     assert alignments[-1] > alignments[0] > 0
+    monkeypatch.chdir(tmp_path)
+    writing, reading = saving.split("\n\ncheckpoint")
+    exec(writing, names)
+    training = names["training"]
+    assert isinstance(training, Training)
+    expected = [training.run_epoch() for _ in range(2)]
+    # As in another process, on the same samples: the same lines, with other initial weights.
+    again: dict[str, object] = {}
+    exec(first.split("for epoch")[0], again)
+    again |= {name: names[name] for name in ("path", "read_checkpoint", "load_weights")}
+    other = again["training"]
+    assert isinstance(other, Training)
+    other.batches = training.batches
+    exec("checkpoint" + reading, again)
+    assert [other.run_epoch() for _ in range(2)] == expected
     exec(second, names)
     n_regions, _ = capsys.readouterr().out.split(maxsplit=1)
     assert int(n_regions) > 10
