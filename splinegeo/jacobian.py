@@ -199,7 +199,7 @@ def normal_like(shape: tuple[int, ...], like: Tensor, generator: torch.Generator
 
 def _forward(model: nn.Module, x: Tensor) -> object:
     try:
-        return model(x)
+        return model(x.clone())  # its first layer may write over its input
     except (SplineGeoError, torch.cuda.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError, IndexError) as error:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 import splinegeo.jacobian as jacobian_module
 from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
+from splinegeo.grokalign import jacobian_norm
 from splinegeo.jacobian import (
     InvalidArgumentError,
     UnknownComponentError,
@@ -383,6 +385,24 @@ def test_a_large_finite_input_is_not_taken_for_an_infinite_one() -> None:
     assert torch.isinf(x.sum())
     model = nn.Linear(4, 2)
     torch.testing.assert_close(centroids(model, x), model.weight.detach().sum(0).expand(2, 4))
+
+
+def test_a_first_layer_that_writes_over_its_input() -> None:
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    last = nn.Linear(4, 3)
+    in_place, plain = (nn.Sequential(nn.ReLU(inplace=inplace), last) for inplace in (True, False))
+    for measure in (
+        jacobian,
+        centroids,
+        alignment,
+        row_alignment,
+        explained_variance,
+        partial(jacobian_norm, exact=True),
+    ):
+        torch.testing.assert_close(measure(in_place, x), measure(plain, x), rtol=0, atol=0)
+        assert torch.equal(x, before)
+    torch.testing.assert_close(centroids(in_place, x, component="1"), centroids(plain, x))
 
 
 def test_a_programming_error_inside_the_network_is_not_hidden() -> None:
