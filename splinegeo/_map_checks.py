@@ -29,7 +29,7 @@ _CANCELLED = 2.0**-14
 # Differences in regions of smaller sizes than this share of the sample's largest count in shares of that.
 _SMALLEST = 2.0**-10
 # The rounding of a deep network's float64 products, and of a walk's many small steps, in shares of the products' size.
-MAP_ROUNDING = 2.0**-36
+MAP_ROUNDING = 2.0**-42
 
 
 class MapFigures(NamedTuple):
