@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from matplotlib.figure import Figure
 from networks import linear, mlp, torch_forward, workload
 from test_viz_region_figure import colors_at, drawn
 from torch import nn
@@ -12,6 +13,7 @@ import splinegeo as sg
 from viz.class_pieces import ClassPieces, class_pieces
 from viz.coloring import color_regions
 from viz.region_figure import region_figure
+from viz.regions import plot_regions
 from viz.style import style
 
 PLANE = sg.Slice(np.zeros(2), np.eye(2))
@@ -138,3 +140,13 @@ def test_few_classes_are_told_by_the_legend_alone() -> None:
     present = np.unique(class_pieces(part).classes)
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [str(k) for k in present]
     assert not [text for text in figure.axes[0].texts if text.get_text() in {str(k) for k in range(10)}]
+
+
+@pytest.mark.parametrize("name", ["class", "norm", "alignment", "stage", "pattern"])
+def test_a_plot_takes_the_names_of_the_colourings(name: str) -> None:
+    part = sg.enumerate_regions(mlp([2, 8, 8, 3], bias=True, seed=4), PLANE, sg.Box(2.0))
+    by_name, by_coloring = (
+        plot_regions(part, values, Figure().add_subplot()) for values in (name, color_regions(part, name))
+    )
+    np.testing.assert_array_equal(by_name.region_colors(), by_coloring.region_colors())
+    assert len(np.unique(by_name.region_colors(), axis=0)) > 1

@@ -13,7 +13,7 @@ from matplotlib.typing import ColorType
 
 from splinegeo import Partition
 from viz.color_scale import checked_values, shared_norm
-from viz.coloring import Coloring
+from viz.coloring import COLORINGS, Coloring, color_regions
 from viz.colormaps import DUSK
 from viz.errors import DrawingError
 from viz.marks import OUTLINE_COLOR, POINT_COLOR
@@ -48,8 +48,8 @@ def plot_regions(
 
     Args:
         part: the regions.
-        values: one number for each region, (R,), or a name in `REGION_VALUES`, or a `Coloring` such as
-            `color_regions(part, "class")`; None leaves the regions unfilled.
+        values: one number for each region, (R,), or a name in `REGION_VALUES` or in `COLORINGS`, such as "class", or a
+            `Coloring` made by `color_regions`; None leaves the regions unfilled.
         ax: where to draw; default: the current Axes. It gets an equal aspect, no ticks, and the domain as its view; all
             may be changed afterwards: everything is drawn anew for the view.
         norm: the colour scale; default: that of the coloring, else `shared_norm` of the values.
@@ -64,6 +64,8 @@ def plot_regions(
     """
     if part.n_regions == 0:
         raise DrawingError("the partition has no regions to draw")
+    if isinstance(values, str) and values not in REGION_VALUES and values in COLORINGS:
+        values = color_regions(part, values)
     coloring = values if isinstance(values, Coloring) else None
     if isinstance(values, Coloring):
         norm, cmap = norm or values.norm("automatic"), cmap or values.cmap
@@ -117,7 +119,7 @@ def region_values(part: Partition, values: str | Real[np.ndarray, " R"]) -> Floa
     """One number for each region, given as an array or by a name in `REGION_VALUES`. Raises `DrawingError`."""
     if isinstance(values, str):
         if values not in REGION_VALUES:
-            known = ", ".join(REGION_VALUES)
+            known = ", ".join(dict.fromkeys([*REGION_VALUES, *COLORINGS]))
             raise DrawingError(f"regions have no value named {values!r}: choose one of {known}, or give an array")
         values = REGION_VALUES[values](part)
     return checked_values(values, part.n_regions)
