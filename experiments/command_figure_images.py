@@ -22,6 +22,7 @@ from experiments.options import (
     set_threads,
 )
 from experiments.train_group import trained
+from experiments.usage import refuse_without_effect
 
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the runs.")]
 _CifarFile = Annotated[
@@ -84,6 +85,7 @@ def figure_5(
 
 
 def figure_6(
+    context: typer.Context,
     folder: FigureFolder = Path("figures"),
     quick: Quick = False,
     seed: _Seed = 0,
@@ -113,6 +115,8 @@ def figure_6(
     names = list(dict.fromkeys(name.strip() for name in data_sets.split(",")))
     if not set(names) <= {"mnist", "cifar10"}:
         raise typer.BadParameter(f"--data-sets takes mnist, cifar10 or both, got {data_sets!r}")
+    if "cifar10" not in names:
+        refuse_without_effect(context, ["data_file"], f"with --data-sets {data_sets}: add cifar10 to it")
     for name in names:
         of_set = folder / (setting.of_figure5.name if name == "cifar10" else f"{setting.name}_mnist")
         wanted = [

@@ -97,6 +97,7 @@ def test_figures_stand_in_the_order_of_their_numbers(program) -> None:
             "--grid has no effect with --no-picture",
         ),
         (["centroids", "RUN", "--no-picture", "--array", "a.npy", "--samples", "0"], "--samples has no effect on"),
+        (["figure", "6", "--data-sets", "mnist", "--data-file", "c.npz"], "--data-file has no effect with --data-sets"),
         (["train", "new", "--method", "grokfast", "--level", "3"], "--level has no effect with --method grokfast"),
         (["train", "new", "--method", "none", "--grokalign", "0.1"], "--grokalign has no effect with --method none"),
     ],
