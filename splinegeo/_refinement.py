@@ -91,6 +91,16 @@ class Refinement:
             return n_units // 8 + 16 * (self.values.n_kinks + _KINKS_TO_COME)
         return 8 * n_units
 
+    @property
+    def bytes_held(self) -> int:
+        """What its own arrays take: faces, patterns, and values at vertices."""
+        arrays: list[object] = [*vars(self.mesh).values(), *self.parents, *self.bits]
+        if isinstance(self.values, Values):
+            arrays += [self.values.older, *(self.values.births or ())]
+        if self.begun is not None:
+            arrays += [*self.begun]
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
     def advance(self, limit: Limit, watch: Watch) -> "Refinement":
         """The faces after one more stage."""
         if self.is_restricted:

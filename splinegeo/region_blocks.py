@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # on average in the networks that we have seen.
 _FACE_BYTES = 500
 _PARTS = 8
+# Where faces fill the memory, their blocks take so small a part of it beyond.
+_LEAST_LEFT = 4
 # Of the pattern words of a stage that is cut.
 _COPIES_OF_PATTERNS = 4
 _PROBE_SEED = 2
@@ -137,7 +139,7 @@ class RegionBlocks(Iterator["Partition"]):
         plane, area = self._arguments[1], polygon_area(polygon)
         with tqdm(disable=not self._progress, unit=" faces", leave=False) as bar:
             done = 0.0
-            for block, place, share in self._parts(refinement, after, (), Watch(bar)):
+            for block, place, share in self._parts(refinement, after, (), self._memory, Watch(bar)):
                 done += share
                 bar.set_postfix_str(f"{n_blocks} blocks, {done / area:.0%} of the domain")
                 if block is not None:
@@ -145,15 +147,15 @@ class RegionBlocks(Iterator["Partition"]):
                     yield block.partition(plane, polygon, complete=not place), place  # never split: all of the domain
 
     def _parts(
-        self, refinement: Refinement, after: Place | None, place: Place, watch: Watch
+        self, refinement: Refinement, after: Place | None, place: Place, memory: int, watch: Watch
     ) -> Iterator[tuple[Refinement | None, Place, float]]:
         """Blocks of a refinement with their places, and their areas for the progress bar; None for what is left out."""
         if after == ():
             yield None, place, self._area(refinement.mesh)
             return
         bounds: list[int] = []
-        while not refinement.finished and len(bounds := self._bounds(refinement, watch)) <= 2:
-            begins = self._is_large(refinement, watch)
+        while not refinement.finished and len(bounds := _bounds(refinement, memory, watch)) <= 2:
+            begins = _is_large(refinement, memory, watch)
             refinement = refinement.begin_stage(watch) if begins else refinement.advance(Limit(None), watch)
         if refinement.finished:
             if after is not None:
@@ -164,6 +166,7 @@ class RegionBlocks(Iterator["Partition"]):
         last_left_out, n_before = after[0] if after is not None else (-1, n_faces)
         if n_before != n_faces or last_left_out >= len(bounds) - 1:
             raise PartitionFileError(_ANOTHER)
+        left = _memory_left(refinement, memory)
         for i, (begin, end) in enumerate(pairwise(bounds)):
             left_out = after[1:] if after is not None and i == last_left_out else None
             part = (*place, (i, n_faces))
@@ -173,41 +176,52 @@ class RegionBlocks(Iterator["Partition"]):
                 faces = refinement.part(begin, end)
                 if refinement.begun is None:
                     faces = faces.advance(Limit(None), watch)
-                yield from self._parts(faces, left_out, part, watch)
+                yield from self._parts(faces, left_out, part, left, watch)
 
     def _area(self, mesh: Mesh) -> float:
         """The faces' area where it is shown; measuring takes a while."""
         return float(mesh.areas().sum()) if self._progress else 0.0
 
-    def _is_large(self, refinement: Refinement, watch: Watch) -> bool:
-        """Whether the parts of a single face may take too much memory, and a few units can divide them before."""
-        if refinement.mesh.n_faces > 1 or not refinement.can_begin:
-            return False
-        n_crossing = refinement.crossings_to_come(watch)
-        return bool(n_crossing[0] > FIRST_CUT and _bytes_of_parts(refinement, n_crossing).sum() > self._memory)
 
-    def _bounds(self, refinement: Refinement, watch: Watch) -> list[int]:
-        """Where the faces are to be split before the next stage, or within one; first and last included."""
-        n_faces = refinement.mesh.n_faces
-        if refinement.begun is not None:
-            return self._full_blocks(_bytes_of_parts(refinement, refinement.crossings_to_come(watch)))
-        face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
-        n_blocks = min(n_faces, -(-n_faces * face_bytes // self._memory))
-        bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
-        families = refinement.families
-        if families is not None:
-            bounds = sorted({whole_families(families, n) for n in bounds})
-        return bounds
+def _is_large(refinement: Refinement, memory: int, watch: Watch) -> bool:
+    """Whether the parts of a single face may take too much memory, and a few units can divide them before."""
+    if refinement.mesh.n_faces > 1 or not refinement.can_begin:
+        return False
+    n_crossing = refinement.crossings_to_come(watch)
+    return bool(n_crossing[0] > FIRST_CUT and _bytes_of_parts(refinement, n_crossing).sum() > memory)
 
-    def _full_blocks(self, taken: Float64[np.ndarray, " F"]) -> list[int]:
-        """Bounds of blocks that take no more than the memory in all, or are one face that takes more."""
-        bounds, room = [0], float(self._memory)
-        for face, needed in enumerate(taken.tolist()):
-            if needed > room and face > bounds[-1]:
-                bounds.append(face)
-                room = float(self._memory)
-            room -= needed
-        return [*bounds, len(taken)]
+
+def _bounds(refinement: Refinement, memory: int, watch: Watch) -> list[int]:
+    """Where the faces are to be split before the next stage, or within one; first and last included."""
+    n_faces = refinement.mesh.n_faces
+    if refinement.begun is not None:
+        taken = _bytes_of_parts(refinement, refinement.crossings_to_come(watch))
+        return _full_blocks(taken, _memory_left(refinement, memory))
+    face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
+    n_blocks = min(n_faces, -(-n_faces * face_bytes // memory))
+    if n_blocks > 1:  # the faces are kept while their blocks are computed
+        n_blocks = min(n_faces, -(-n_faces * face_bytes // _memory_left(refinement, memory)))
+    bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
+    families = refinement.families
+    if families is not None:
+        bounds = sorted({whole_families(families, n) for n in bounds})
+    return bounds
+
+
+def _full_blocks(taken: Float64[np.ndarray, " F"], memory: int) -> list[int]:
+    """Bounds of blocks that take no more than the memory in all, or are one face that takes more."""
+    bounds, room = [0], float(memory)
+    for face, needed in enumerate(taken.tolist()):
+        if needed > room and face > bounds[-1]:
+            bounds.append(face)
+            room = float(memory)
+        room -= needed
+    return [*bounds, len(taken)]
+
+
+def _memory_left(refinement: Refinement, memory: int) -> int:
+    """What is left for blocks of faces beside all of these faces; a part of the memory at least."""
+    return max(memory // _LEAST_LEFT, memory - refinement.bytes_held)
 
 
 def _bytes_of_parts(refinement: Refinement, n_crossing: Int64[np.ndarray, " F"]) -> Float64[np.ndarray, " F"]:
