@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from experiments.checkpoint import WEIGHTS_PREFIX
 from experiments.errors import CheckpointError, SettingsError, TrainingError
@@ -85,9 +84,7 @@ class Training:
             if self.grokalign is None:
                 outputs, penalty = checked_outputs(self.model, x), None
             else:
-                # The fused kernels of attention cannot be differentiated twice.
-                with sdpa_kernel(SDPBackend.MATH):
-                    outputs, penalty = self.grokalign.outputs_and_penalty(x)
+                outputs, penalty = self.grokalign.outputs_and_penalty(x)
             if self.largest_label is not None and self.largest_label >= outputs.shape[1]:
                 raise SettingsError(
                     f"the largest label is {self.largest_label}, the model has {outputs.shape[1]} outputs: labels run "

@@ -5,6 +5,7 @@ from numbers import Real
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from splinegeo.errors import InvalidArgumentError, InvalidNetworkError
 from splinegeo.jacobian import (
@@ -160,7 +161,8 @@ def _outputs_and_norms(
             return outputs, norms
     with torch.inference_mode(False), torch.enable_grad():
         leaf = x if x.requires_grad else x.detach().requires_grad_()
-        outputs = checked_outputs(model, leaf)
+        with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
+            outputs = checked_outputs(model, leaf)
         directions = _directions(x, outputs.shape[1], n_projections, generator)
         squares = x.new_zeros(x.shape[0])
         for direction in directions:

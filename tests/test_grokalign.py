@@ -653,3 +653,32 @@ def test_bad_input_is_named_in_one_line(call: Callable[[], object], error: type[
         call()
     assert isinstance(raised.value, SplineGeoError)
     assert "\n" not in str(raised.value)
+
+
+class Attending(nn.Module):
+    """Attention over the rows of an input, by torch's own function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.head = (
+            nn.Linear(4, 4),
+            nn.Linear(4, 4),
+            nn.Linear(4, 4),
+            nn.Linear(12, 2),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = nn.functional.scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))
+        return self.head(h.flatten(1))
+
+
+def test_the_penalty_of_a_network_with_attention_is_that_of_its_jacobian() -> None:
+    torch.manual_seed(0)
+    model, x = Attending().double(), torch.randn(5, 3, 4, dtype=torch.float64)
+    norms = jacobian_norm(model, x, exact=True)
+    rows = [torch.autograd.functional.jacobian(model, x[i : i + 1]).flatten().norm() for i in range(5)]
+    torch.testing.assert_close(norms, torch.stack(rows), rtol=1e-12, atol=0)
+    GrokAlign(model)(x).backward()
+    gradient = model.query.weight.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
