@@ -18,23 +18,20 @@ def boundaries_inside(vertices, offsets, corners, maps, regions, tolerance, segm
     equal functions only the first is ever the greatest.
     """
     n = 0
-    n_functions = maps.shape[1]
-    is_second = np.empty(n_functions, dtype=np.bool_)
+    everywhere_below = np.empty(maps.shape[1], dtype=np.bool_)
+    candidates = np.empty(maps.shape[1], dtype=np.int64)
     for r in regions:
-        for i in range(n_functions):
-            is_second[i] = _is_second(vertices, offsets, corners, maps, r, i, tolerance)
+        found = _find_candidates(vertices, offsets, corners, maps, r, tolerance, everywhere_below, candidates)
+        chosen = candidates[:found]
         center_x, center_y = 0.0, 0.0
         for k in range(offsets[r], offsets[r + 1]):
             center_x += vertices[corners[k], 0]
             center_y += vertices[corners[k], 1]
         center_x /= offsets[r + 1] - offsets[r]
         center_y /= offsets[r + 1] - offsets[r]
-        for i in range(n_functions):
-            if is_second[i]:
-                continue
-            for j in range(i + 1, n_functions):
-                if is_second[j]:
-                    continue
+        for first in range(found):
+            for second in range(first + 1, found):
+                i, j = chosen[first], chosen[second]
                 above, below = False, False
                 for k in range(offsets[r], offsets[r + 1]):
                     x, y = vertices[corners[k], 0], vertices[corners[k], 1]
@@ -56,7 +53,7 @@ def boundaries_inside(vertices, offsets, corners, maps, regions, tolerance, segm
                     nx, ny = vertices[a, 1] - vertices[b, 1], vertices[b, 0] - vertices[a, 0]
                     depth = nx * (px - vertices[a, 0]) + ny * (py - vertices[a, 1])
                     low, high = _clip(depth, nx * dx + ny * dy, low, high)
-                low, high = _clip_by_others(maps, r, i, j, px, py, dx, dy, tolerance, low, high)
+                low, high = _clip_by_others(maps, r, chosen, i, j, px, py, dx, dy, tolerance, low, high)
                 if low < high:
                     segments[n, 0], segments[n, 1] = px + low * dx, py + low * dy
                     segments[n, 2], segments[n, 3] = px + high * dx, py + high * dy
@@ -73,6 +70,7 @@ def boundaries_along_edges(vertices, edges, edge_faces, maps, tolerance, segment
     """
     n = 0
     n_functions = maps.shape[1]
+    all_functions = np.arange(n_functions)
     for e in range(edges.shape[0]):
         left, right = edge_faces[e, 0], edge_faces[e, 1]
         if left < 0 or right < 0:
@@ -86,7 +84,7 @@ def boundaries_along_edges(vertices, edges, edge_faces, maps, tolerance, segment
         j = _greatest_beside(maps, right, ax, ay, run_x, run_y, run_y, -run_x, greatest, tolerance)
         if i == j or not _equal_along(maps, left, i, j, ax, ay, run_x, run_y, tolerance):
             continue
-        low, high = _clip_by_others(maps, left, i, j, ax, ay, run_x, run_y, tolerance, 0.0, 1.0)
+        low, high = _clip_by_others(maps, left, all_functions, i, j, ax, ay, run_x, run_y, tolerance, 0.0, 1.0)
         if low < high:
             segments[n, 0], segments[n, 1] = ax + low * run_x, ay + low * run_y
             segments[n, 2], segments[n, 3] = ax + high * run_x, ay + high * run_y
@@ -118,9 +116,48 @@ def _equal_along(maps, region, i, j, ax, ay, run_x, run_y, tolerance):
 
 
 @njit(cache=True, nogil=True)
-def _is_second(vertices, offsets, corners, maps, r, j, tolerance):
-    """Whether an earlier function equals this one on the whole region."""
-    for i in range(j):
+def _find_candidates(vertices, offsets, corners, maps, r, tolerance, everywhere_below, candidates):
+    """The functions that may be the greatest somewhere in a region, the first of equal ones; returns their number.
+
+    One that is below another at all corners is nowhere the greatest. The others to compare with are those that are the
+    greatest at a corner: of a thousand functions they leave few.
+    """
+    n_functions = maps.shape[1]
+    everywhere_below[:] = False
+    for k in range(offsets[r], offsets[r + 1]):
+        x, y = vertices[corners[k], 0], vertices[corners[k], 1]
+        best, greatest = 0, -np.inf
+        for i in range(n_functions):
+            z = value(maps, r, i, x, y)
+            if z > greatest:
+                best, greatest = i, z
+        for i in range(n_functions):
+            if not everywhere_below[i]:
+                everywhere_below[i] = _is_below(vertices, offsets, corners, maps, r, i, best, tolerance)
+    n = 0
+    for i in range(n_functions):
+        if not everywhere_below[i] and not _is_second(
+            vertices, offsets, corners, maps, r, candidates[:n], i, tolerance
+        ):
+            candidates[n] = i
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _is_below(vertices, offsets, corners, maps, r, i, j, tolerance):
+    """Whether the i-th function is below the j-th at all corners of a region."""
+    for k in range(offsets[r], offsets[r + 1]):
+        x, y = vertices[corners[k], 0], vertices[corners[k], 1]
+        if value(maps, r, j, x, y) - value(maps, r, i, x, y) <= tolerance:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _is_second(vertices, offsets, corners, maps, r, candidates, j, tolerance):
+    """Whether a candidate equals this function on the whole region."""
+    for i in candidates:
         equal = True
         for k in range(offsets[r], offsets[r + 1]):
             x, y = vertices[corners[k], 0], vertices[corners[k], 1]
@@ -131,9 +168,9 @@ def _is_second(vertices, offsets, corners, maps, r, j, tolerance):
 
 
 @njit(cache=True, nogil=True)
-def _clip_by_others(maps, r, i, j, px, py, dx, dy, tolerance, low, high):
-    """The part of a line where no third function is above the i-th."""
-    for c in range(maps.shape[1]):
+def _clip_by_others(maps, r, functions, i, j, px, py, dx, dy, tolerance, low, high):
+    """The part of a line where no third one of these functions is above the i-th."""
+    for c in functions:
         if c != i and c != j:
             slope = (maps[r, i, 0] - maps[r, c, 0]) * dx + (maps[r, i, 1] - maps[r, c, 1]) * dy
             above = value(maps, r, i, px, py) - value(maps, r, c, px, py)
