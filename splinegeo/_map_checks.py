@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch.nn import functional
 
-from splinegeo._pattern_checks import Rounding, active_units
+from splinegeo._pattern_checks import Rounding, active_units, depths
 from splinegeo._torch_threads import one_torch_thread
 from splinegeo.network import KeepFloat64, Network
 from splinegeo.region_maps import affine_before
@@ -63,9 +63,11 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFig
 
     Norms are those in input space, Frobenius, and any others that the partition has been asked for before. Where a unit
     vanishes to rounding the network may have several Jacobians: a region that has not torch's counts as a rounding if
-    it has the one with these units as in its pattern.
+    it has the one with these units as in its pattern. Regions narrower than the rounding of positions are left out, as
+    their interior points may lie in others.
     """
     regions = sampled_regions(partition, _n_compared(partition), seed)
+    regions = regions[depths(partition, partition.interior_points[regions], regions) > rounding.position]
     norms = {("frobenius", "input"): partition.operator_norms()} | partition._norms
     values = _Compared(
         partition,
@@ -81,7 +83,7 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFig
         reference = _reference(partition, regions[batch])
         for i in range(len(regions[batch])):
             differences[batch.start + i], sizes[batch.start + i] = values.differences(batch.start + i, reference.at(i))
-    least = _SMALLEST * sizes.max(axis=0)
+    least = _SMALLEST * sizes.max(axis=0, initial=0.0)
     shares = _shares(differences, sizes, least)
     n_roundings = 0
     for i in np.nonzero(~(shares <= allowed).all(axis=1))[0].tolist():
@@ -90,7 +92,7 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFig
             again = _shares(*values.differences(i, of_pattern), least)
             if (again <= allowed).all():
                 shares[i], n_roundings = again, n_roundings + 1
-    of_map, of_offset, of_centroid, of_radius, of_norm = shares.max(axis=0).tolist()
+    of_map, of_offset, of_centroid, of_radius, of_norm = shares.max(axis=0, initial=0.0).tolist()
     return MapFigures(len(regions), of_map, of_offset, of_centroid, of_radius, of_norm, allowed, n_roundings)
 
 

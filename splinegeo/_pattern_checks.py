@@ -253,7 +253,7 @@ def compare_with_forward(
         return places, places
     values = _values(partition, points[places])
     beyond = _contradict(partition, active_units(partition, regions[places]), values, rounding)
-    beyond &= _depths(partition, points[places], regions[places]) > rounding.position
+    beyond &= depths(partition, points[places], regions[places]) > rounding.position
     return places[beyond], places[~beyond]
 
 
@@ -267,7 +267,7 @@ def _values(partition: "Partition", points: Float64[np.ndarray, "n 2"]) -> list[
     return values
 
 
-def _depths(
+def depths(
     partition: "Partition", points: Float64[np.ndarray, "n 2"], regions: Int64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
     """Distance of each point from the border of a region that holds it."""
