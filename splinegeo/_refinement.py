@@ -187,7 +187,8 @@ class Refinement:
 
     def partition(self, plane: Slice, polygon: Float64[np.ndarray, "k 2"], complete: bool) -> Partition:
         """The finished faces as a partition."""
-        mesh = _of_layers(self.mesh.used_vertices(), self.network)
+        leaves_out = not complete or self.network.groups  # faces beyond a limit, or edges between joined ones
+        mesh = _of_layers(self.mesh.used_vertices() if leaves_out else self.mesh, self.network)
         partition = Partition(self.network, plane, polygon, mesh, self.parents, self.bits, complete)
         if isinstance(self.values, Restriction):
             vars(partition)["restriction"] = self.values  # what the partition would compute when first asked
