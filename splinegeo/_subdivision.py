@@ -126,12 +126,13 @@ def _split(
         ),
         dtype=np.int64,
     )
-    largest = {begin: sizes for (begin, _), sizes in zip(chunks, needs[:, 5:].tolist(), strict=True)}
+    n_kinds = len(Room._fields)
+    largest = {begin: sizes for (begin, _), sizes in zip(chunks, needs[:, n_kinds:].tolist(), strict=True)}
     n_values = max(count_values(corners, k, generosity) for corners, k in largest.values())
     n_edge_born = len(edge_points)
     n_edge_kinks = int((np.diff(cuts.start) * np.diff(cuts.first_vertex)).sum()) if keep_births and with_kinks else 0
     start = np.array([n_edge_born, len(mesh.edges) + n_edge_born, 0, 0, n_edge_kinks])
-    limits = np.vstack([start, start + np.cumsum(needs[:, :5], axis=0)])
+    limits = np.vstack([start, start + np.cumsum(needs[:, :n_kinds], axis=0)])
     end = Room(*limits[-1].tolist())
     offspring = _allocate(end, bits.shape[1], edge_points, int(start[1]))
     births = _allocate_births(cuts, end, n_edge_kinks, edge_parameters, keep_births, with_kinks)

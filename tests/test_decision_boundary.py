@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from networks import IDENTITY_PLANE, Workload, linear, mlp, torch_forward, workload
 from scipy.spatial import cKDTree
 from torch import nn
@@ -282,3 +283,21 @@ def test_room_for_few_pairs_of_classes_at_once(monkeypatch: pytest.MonkeyPatch) 
     found = boundary(model, sg.Box(3.0))
     for name in ("segments", "regions", "classes"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_class_that_is_the_greatest_at_no_corner_has_its_boundary() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 40)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(2))
+        model[0].bias.fill_(10.0)  # both units are on: h = t + 10
+        model[2].weight.zero_()
+        model[2].bias.fill_(-5.0)
+        model[2].weight[[7, 21], 0] = torch.tensor([1.0, -1.0], dtype=torch.float64)
+        model[2].bias[[7, 21, 30]] = torch.tensor([-10.0, 10.0, 0.25], dtype=torch.float64)
+    part = sg.enumerate_regions(model, sg.Slice(np.zeros(2), np.eye(2)), sg.Box(1.0))
+    assert part.n_regions == 1
+    boundary = part.decision_boundary()
+    assert sorted(map(tuple, boundary.classes.tolist())) == [(7, 30), (21, 30)]
+    assert boundary.between(7, 30)[..., 0] == pytest.approx(0.25)
+    assert boundary.between(21, 30)[..., 0] == pytest.approx(-0.25)
+    assert boundary.length == pytest.approx(4.0)
