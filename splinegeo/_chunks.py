@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Int, Int64, Shaped
 from tqdm import tqdm
 
 from splinegeo.progress import current_follower
@@ -112,6 +112,23 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 # A forked process has the pool, but not its threads.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def joined(parts: Sequence[Shaped[np.ndarray, "_ ..."]], threads: int) -> Shaped[np.ndarray, "_ ..."]:
+    """The parts, of one type, one after the other; copied on all threads if they are large."""
+    start = running_sum(np.array([len(part) for part in parts]))
+    whole = np.empty((int(start[-1]), *parts[0].shape[1:]), dtype=parts[0].dtype)
+
+    def copy(begin: int, end: int) -> None:
+        first = int(np.searchsorted(start, begin, side="right")) - 1
+        for part, at in zip(parts[first:], start[first:].tolist(), strict=False):
+            if at >= end:
+                break
+            a, b = max(begin, at), min(end, at + len(part))
+            whole[a:b] = part[a - at : b - at]
+
+    run_chunks(copy, even_chunks(len(whole), whole.nbytes // max(1, len(whole)), threads), threads)
+    return whole
 
 
 def running_sum(counts: Int[np.ndarray, " n"]) -> Int64[np.ndarray, "n+1"]:

@@ -156,21 +156,35 @@ def _add_born(vertex, n, n_older, births, columns, row_of, rows):
 
 
 @kernel
-def find_in_block(
-    offsets, corners, begin, end, older_rows, births, columns, tolerance, row_of, seen, rows, positive, negative,
-    crossing, bits, counts,
+def find_in_blocks(
+    offsets, corners, ends, first, last, older_rows, births, columns, tolerance, row_of, seen, rows, positive, negative,
+    crossing, bits, counts, units, values,
 ):  # fmt: skip
-    """Rows, signs and crossings of a block of faces; returns how many units cross its faces, and values they have at
-    corners.
+    """Crossings of the blocks of faces first..last, where block i ends at face `ends[i + 1]`: until there is no room
+    for their units and values.
+
+    Returns the first block that is left, and how many units and values were found.
     """
-    n = gather_rows(corners, offsets[begin], offsets[end], older_rows, births, columns, row_of, seen, begin, rows)
-    pack_signs(rows, tolerance, 0, n, positive, negative)
-    count_crossings(offsets, corners, row_of, positive, negative, begin, end, bits, crossing, counts)
     n_units, n_values = 0, 0
-    for f in range(begin, end):
-        n_units += counts[f]
-        n_values += counts[f] * (offsets[f + 1] - offsets[f])
-    return n_units, n_values
+    for block in range(first, last):
+        begin, end = ends[block], ends[block + 1]
+        n = gather_rows(corners, offsets[begin], offsets[end], older_rows, births, columns, row_of, seen, begin, rows)
+        pack_signs(rows, tolerance, 0, n, positive, negative)
+        count_crossings(offsets, corners, row_of, positive, negative, begin, end, bits, crossing, counts)
+        of_block, at_corners = 0, 0
+        for f in range(begin, end):
+            of_block += counts[f]
+            at_corners += counts[f] * (offsets[f + 1] - offsets[f])
+        if n_units + of_block > units.shape[0] or n_values + at_corners > values.shape[0]:
+            for i in range(offsets[begin], offsets[end]):
+                seen[corners[i]] = -1  # the block will be met once more
+            return block, n_units, n_values
+        fill_crossings(
+            offsets, corners, row_of, rows, tolerance, crossing, begin, end, units[n_units:], values[n_values:]
+        )
+        n_units += of_block
+        n_values += at_corners
+    return last, n_units, n_values
 
 
 @kernel

@@ -139,49 +139,59 @@ def _cluster(cuts, first, end, tolerance, closeness):
 
 
 @kernel
-def place_vertices(vertices, edges, cuts, begin, end, points, parameters):
-    """Positions of the new vertices on edges begin..end, and their parameters along the edge."""
+def count_edge_kinks(cuts, begin, end):
+    """Number of kinks of all vertices born on edges begin..end: each has one for every unit that crosses its edge."""
+    n = 0
+    for edge in range(begin, end):
+        n += (cuts.start[edge + 1] - cuts.start[edge]) * (cuts.first_vertex[edge + 1] - cuts.first_vertex[edge])
+    return n
+
+
+@kernel
+def cut_edges(mesh_vertices, edges, edge_labels, cuts, begin, end, slopes, kink, offspring, parameters, births):
+    """Cut edges begin..end: their new vertices, with births whose kinks begin at `kink`, and their pieces.
+
+    Piece r of edge e becomes edge e + first_vertex[e] + r, with e's label, and no faces yet.
+    """
+    n_older = mesh_vertices.shape[0]
+    points, new_edges, new_labels, new_faces = (
+        offspring.vertices, offspring.edges, offspring.edge_labels, offspring.edge_faces,
+    )  # fmt: skip
     for edge in range(begin, end):
         a, b = edges[edge, 0], edges[edge, 1]
-        for i in range(cuts.start[edge], cuts.start[edge + 1]):
-            born = cuts.first_vertex[edge] + cuts.rank[i]
-            s = cuts.parameter[i]
-            parameters[born] = s
-            points[born, 0] = (1.0 - s) * vertices[a, 0] + s * vertices[b, 0]
-            points[born, 1] = (1.0 - s) * vertices[a, 1] + s * vertices[b, 1]
-
-
-@kernel
-def record_edge_births(edges, cuts, slopes, begin, end, births):
-    """Ends and kinks of the vertices born on edges begin..end."""
-    for edge in range(begin, end):
-        first = cuts.start[edge]
-        for born in range(cuts.first_vertex[edge], cuts.first_vertex[edge + 1]):
-            births.ends[born, 0] = edges[edge, 0]
-            births.ends[born, 1] = edges[edge, 1]
-            s = births.parameter[born]
-            for j in range(births.kink_count[born]):
-                i = first + j
-                kink = births.kink_start[born] + j
-                births.kink_unit[kink] = cuts.unit[i]
-                births.kink[kink] = kink_of(s, cuts.value_a[i], cuts.value_b[i], slopes[cuts.unit[i]])
-
-
-@kernel
-def cut_edges(edges, edge_labels, cuts, begin, end, n_older, new_edges, new_labels):
-    """Write the pieces of edges begin..end: piece r of edge e becomes edge e + first_vertex[e] + r, with e's label."""
-    for edge in range(begin, end):
-        piece = edge + cuts.first_vertex[edge]
-        previous = edges[edge, 0]
-        for born in range(cuts.first_vertex[edge], cuts.first_vertex[edge + 1]):
-            new_edges[piece, 0] = previous
-            new_edges[piece, 1] = n_older + born
-            new_labels[piece, 0], new_labels[piece, 1] = edge_labels[edge, 0], edge_labels[edge, 1]
+        first, first_born, end_born = cuts.start[edge], cuts.first_vertex[edge], cuts.first_vertex[edge + 1]
+        for i in range(first, cuts.start[edge + 1]):
+            parameters[first_born + cuts.rank[i]] = cuts.parameter[i]
+        piece, previous = edge + first_born, a
+        for born in range(first_born, end_born):
+            s = parameters[born]
+            points[born, 0] = (1.0 - s) * mesh_vertices[a, 0] + s * mesh_vertices[b, 0]
+            points[born, 1] = (1.0 - s) * mesh_vertices[a, 1] + s * mesh_vertices[b, 1]
+            if births.ends.shape[0] > 0:
+                kink = _record_birth(edge, born, a, b, s, cuts, slopes, kink, births)
+            new_edges[piece, 0], new_edges[piece, 1] = previous, n_older + born
             previous = n_older + born
             piece += 1
-        new_edges[piece, 0] = previous
-        new_edges[piece, 1] = edges[edge, 1]
-        new_labels[piece, 0], new_labels[piece, 1] = edge_labels[edge, 0], edge_labels[edge, 1]
+        new_edges[piece, 0], new_edges[piece, 1] = previous, b
+        for i in range(edge + first_born, piece + 1):
+            new_labels[i, 0], new_labels[i, 1] = edge_labels[edge, 0], edge_labels[edge, 1]
+            new_faces[i, 0], new_faces[i, 1] = -1, -1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _record_birth(edge, born, a, b, s, cuts, slopes, kink, births):
+    """Ends and kinks of a vertex born on an edge; returns where the next kink is written."""
+    births.ends[born, 0], births.ends[born, 1] = a, b
+    births.kink_start[born] = kink
+    births.kink_count[born] = 0
+    if births.kink.shape[0] == 0:
+        return kink
+    for i in range(cuts.start[edge], cuts.start[edge + 1]):
+        births.kink_unit[kink] = cuts.unit[i]
+        births.kink[kink] = kink_of(s, cuts.value_a[i], cuts.value_b[i], slopes[cuts.unit[i]])
+        kink += 1
+    births.kink_count[born] = cuts.start[edge + 1] - cuts.start[edge]
+    return kink
 
 
 @njit(cache=True, inline="always")

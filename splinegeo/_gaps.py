@@ -1,110 +1,143 @@
-"""Closing the gaps that threads leave: each chunk of faces wrote its offspring into room of its own, often too much."""
+"""Room for the offspring of chunks of faces on several threads, without gaps in the end.
 
-from itertools import pairwise
+How much a chunk needs is known when it is done, but the next one begins before: behind more room than the first can
+need. As soon as all chunks before it are done, what a chunk has written moves down to their end, while it is in the
+cache.
+"""
+
+import threading
 
 import numpy as np
+from jaxtyping import Int64
 from numba import njit
 
-from splinegeo._chunks import even_chunks, run_chunks
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
 from splinegeo._kernel import kernel
-from splinegeo._loops import bisect
 
 
-def close_gaps(
-    offspring: Offspring, births: Births, rooms: list[tuple[Room, Room]], n_older: int, threads: int
-) -> tuple[Offspring, Births]:
-    """Offspring and births without gaps, numbered anew, given the room that each chunk has filled, from and to.
+class ChunkRooms:
+    """Gives room to chunks in their order, and closes the gaps between them; any thread may call it.
 
-    In place: each chunk moves down over what the one before has left, onto memory that is in use already. Kinks stay
-    where they are: `Births` says where that is.
+    `first` is where the first chunk begins, `needs` how much each chunk may need at most.
     """
-    begin = np.array([chunk[0] for chunk in rooms], dtype=np.int64)
-    end = np.array([chunk[1] for chunk in rooms], dtype=np.int64)
-    gap = begin - begin[0] - np.vstack([np.zeros(5, np.int64), np.cumsum(end - begin, axis=0)[:-1]])
-    first, last = Room(*begin[0].tolist()), Room(*(end[-1] - gap[-1]).tolist())
-    if any(filled != following for (_, filled), (following, _) in pairwise(rooms)):
-        face_begin, face_gap = np.ascontiguousarray(begin[:, 2]), np.ascontiguousarray(gap[:, 2])
-        run_chunks(
-            lambda a, b: _renumber_cut_edges(offspring.edge_faces, face_begin, face_gap, a, b),
-            even_chunks(first.edge, 1, threads),
-            threads,
-        )
-        places = [[Room(*row.tolist()) for row in rows] for rows in zip(begin[1:], end[1:], gap[1:], strict=True)]
 
-        def move(array: int, _: int) -> None:
-            for place in places:
-                _MOVES[array](offspring, births, first, *place, n_older)
+    def __init__(
+        self, offspring: Offspring, births: Births, first: Room, needs: Int64[np.ndarray, "chunks 5"], n_older: int
+    ) -> None:
+        self._arrays = offspring, births
+        self._first = first
+        self._needs = [Room(*row) for row in needs.tolist()]
+        self._n_older = n_older
+        self._begins: list[Room] = []
+        self._ends: list[Room | None] = [None] * len(needs)
+        self._n_closed = 0
+        self._closing = False
+        self._lock = threading.Lock()
+        self.end = first
+        """Where the offspring end of those chunks that have no gap before them: in the end, of all."""
 
-        run_chunks(move, [(i, i + 1) for i in range(len(_MOVES))], threads)
-    lengths = (last.vertex, last.edge, last.edge, last.edge, last.face, last.face, last.corner, last.corner, last.face)
-    closed = Offspring(*(array[:n] for array, n in zip(offspring, lengths, strict=True)))
-    n_born = min(len(births.ends), last.vertex)
-    ends, parameter, start, count = (array[:n_born] for array in births[:4])
-    return closed, births._replace(ends=ends, parameter=parameter, kink_start=start, kink_count=count)
+    def begin(self, chunk: int) -> tuple[Room, Room]:
+        """Where a chunk may write, from and to."""
+        with self._lock:
+            while len(self._begins) <= chunk:
+                self._begins.append(self._behind(len(self._begins) - 1))
+            begin = self._begins[chunk]
+        return begin, _sum(begin, self._needs[chunk])
+
+    def _behind(self, chunk: int) -> Room:
+        if chunk < self._n_closed:
+            return self.end
+        return self._ends[chunk] or _sum(self._begins[chunk], self._needs[chunk])
+
+    def finish(self, chunk: int, end: Room) -> None:
+        """A chunk has written up to there."""
+        with self._lock:
+            self._ends[chunk] = end
+            if self._closing:  # another thread, which will find this chunk
+                return
+            self._closing = True
+        while (following := self._next_to_close()) is not None:
+            begin, end = following
+            to = self.end
+            if begin != to:
+                _move_down(*self._arrays, self._first, begin, end, to, self._n_older)
+            with self._lock:
+                self.end = Room(*(t + e - b for t, e, b in zip(to, end, begin, strict=True)))
+                self._n_closed += 1
+
+    def _next_to_close(self) -> tuple[Room, Room] | None:
+        with self._lock:
+            end = self._ends[self._n_closed] if self._n_closed < len(self._ends) else None
+            self._closing = end is not None
+            return None if end is None else (self._begins[self._n_closed], end)
+
+
+def _sum(begin: Room, needed: Room) -> Room:
+    return Room(*(a + b for a, b in zip(begin, needed, strict=True)))
 
 
 @kernel
-def _renumber_cut_edges(faces, begin, gap, first, last):
-    """The faces of the pieces of older edges, whose two sides may be of different chunks."""
-    for edge in range(first, last):
-        for i in range(2):
-            face = faces[edge, i]
-            chunk = bisect(begin, 0, begin.shape[0], face)
-            faces[edge, i] = face - gap[chunk]  # the first chunk, and that of no face, -1, has no gap
+def _move_down(offspring, births, first, begin, end, to, n_older):
+    """Move what a chunk has written, from `begin` to `end`, down to `to`, and number it anew.
+
+    The pieces of older edges, before `first`, stay: their two sides may be of different chunks.
+    """
+    _move_vertices(offspring.vertices, births, first, begin, end, to, n_older)
+    _move_edges(offspring, first, begin, end, to, n_older)
+    _move_faces(offspring, first, begin, end, to, n_older)
 
 
-@kernel
-def _move_vertices(offspring, births, first, begin, end, gap, n_older):
-    vertices = offspring.vertices
+@njit(cache=True, nogil=True, inline="always")
+def _move_vertices(vertices, births, first, begin, end, to, n_older):
+    gap = begin.vertex - to.vertex
     first_born = n_older + first.vertex
     for v in range(begin.vertex, end.vertex):
-        to = v - gap.vertex
-        vertices[to, 0], vertices[to, 1] = vertices[v, 0], vertices[v, 1]
-        if births.ends.shape[0] > 0:
-            births.parameter[to] = births.parameter[v]
-            births.kink_start[to] = births.kink_start[v]
-            births.kink_count[to] = births.kink_count[v]
+        vertices[v - gap, 0], vertices[v - gap, 1] = vertices[v, 0], vertices[v, 1]
+    if births.ends.shape[0] > 0:
+        for v in range(begin.vertex, end.vertex):
+            births.parameter[v - gap] = births.parameter[v]
+            births.kink_start[v - gap] = births.kink_start[v] - (begin.kink - to.kink)
+            births.kink_count[v - gap] = births.kink_count[v]
             for i in range(2):
-                births.ends[to, i] = _closed(births.ends[v, i], first_born, gap.vertex)
+                births.ends[v - gap, i] = _closed(births.ends[v, i], first_born, gap)
+    for k in range(begin.kink, end.kink):
+        births.kink_unit[to.kink + k - begin.kink] = births.kink_unit[k]
+        births.kink[to.kink + k - begin.kink] = births.kink[k]
 
 
-@kernel
-def _move_edges(offspring, births, first, begin, end, gap, n_older):
+@njit(cache=True, nogil=True, inline="always")
+def _move_edges(offspring, first, begin, end, to, n_older):
     edges, labels, faces = offspring.edges, offspring.edge_labels, offspring.edge_faces
+    gap = begin.edge - to.edge
     first_born = n_older + first.vertex
     for e in range(begin.edge, end.edge):
-        to = e - gap.edge
         for i in range(2):
-            edges[to, i] = _closed(edges[e, i], first_born, gap.vertex)
-            labels[to, i] = labels[e, i]
-            faces[to, i] = faces[e, i] - gap.face
+            edges[e - gap, i] = _closed(edges[e, i], first_born, begin.vertex - to.vertex)
+            labels[e - gap, i] = labels[e, i]
+            faces[e - gap, i] = faces[e, i] - (begin.face - to.face)
 
 
-@kernel
-def _move_faces(offspring, births, first, begin, end, gap, n_older):
+@njit(cache=True, nogil=True, inline="always")
+def _move_faces(offspring, first, begin, end, to, n_older):
     ends, parents, bits = offspring.face_ends, offspring.face_parents, offspring.bits
-    for f in range(begin.face, end.face):
-        to = f - gap.face
-        ends[to] = ends[f] - gap.corner
-        parents[to] = parents[f]
-        for w in range(bits.shape[1]):
-            bits[to, w] = bits[f, w]
-
-
-@kernel
-def _move_corners(offspring, births, first, begin, end, gap, n_older):
-    corners, sides = offspring.corners, offspring.sides
+    corners, sides, edge_faces = offspring.corners, offspring.sides, offspring.edge_faces
+    gap = begin.corner - to.corner
     first_born = n_older + first.vertex
-    for c in range(begin.corner, end.corner):
-        to = c - gap.corner
-        side = sides[c]
-        corners[to] = _closed(corners[c], first_born, gap.vertex)
-        sides[to] = 2 * _closed(side >> 1, first.edge, gap.edge) + (side & 1)
-
-
-_MOVES = (_move_edges, _move_corners, _move_faces, _move_vertices)
+    c = begin.corner
+    for f in range(begin.face, end.face):
+        face = f - (begin.face - to.face)
+        while c < ends[f]:
+            side = sides[c]
+            corners[c - gap] = _closed(corners[c], first_born, begin.vertex - to.vertex)
+            sides[c - gap] = 2 * _closed(side >> 1, first.edge, begin.edge - to.edge) + (side & 1)
+            if side >> 1 < first.edge:
+                edge_faces[side >> 1, side & 1] = face
+            c += 1
+        ends[face] = c - gap
+        parents[face] = parents[f]
+        for w in range(bits.shape[1]):
+            bits[face, w] = bits[f, w]
 
 
 @njit(cache=True, inline="always")

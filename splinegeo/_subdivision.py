@@ -6,20 +6,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
-from splinegeo._chunks import Watch, chunk_bounds, even_chunks, run_chunks, running_sum
+from splinegeo._chunks import Watch, chunk_bounds, even_chunks, joined, run_chunks, running_sum
 from splinegeo._crossings import Births, Crossings
-from splinegeo._edges import (
-    Cuts,
-    count_edge_crossings,
-    cut_edges,
-    fill_edge_crossings,
-    place_vertices,
-    record_edge_births,
-)
+from splinegeo._edges import Cuts, count_edge_crossings, count_edge_kinks, cut_edges, fill_edge_crossings
 from splinegeo._faces import Offspring, Room, split_faces
-from splinegeo._gaps import close_gaps
+from splinegeo._gaps import ChunkRooms
 from splinegeo._loops import count_room, count_values, loop_for
+from splinegeo._rows import empty_arrays
 from splinegeo.mesh import Mesh
+
+# What cutting an edge weighs, in items of the loops over faces.
+_EDGE_WEIGHT = 8
 
 
 class Units(NamedTuple):
@@ -63,36 +60,13 @@ def subdivide(
     changes sign.
     """
     cuts = _cut(mesh, crossings, units, closeness, threads)
-    n_edge_born = int(cuts.first_vertex[-1])
-    edge_points = np.empty((n_edge_born, 2))
-    edge_parameters = np.empty(n_edge_born)
-    edge_chunks = chunk_bounds(cuts.start, threads)
-    run_chunks(
-        lambda a, b: place_vertices(mesh.vertices, mesh.edges, cuts, a, b, edge_points, edge_parameters),
-        edge_chunks,
-        threads,
-    )
-
-    rooms, offspring, births = _split(
-        mesh, crossings, cuts, bits, units, closeness, edge_points, edge_parameters, keep_births, with_kinks, threads,
-        watch,
-    )  # fmt: skip
-    run_chunks(
-        lambda a, b: cut_edges(
-            mesh.edges, mesh.edge_labels, cuts, a, b, len(mesh.vertices), offspring.edges, offspring.edge_labels
-        ),
-        even_chunks(len(mesh.edges), 1, threads),
-        threads,
-    )
-    if keep_births:
-        run_chunks(lambda a, b: record_edge_births(mesh.edges, cuts, units.slopes, a, b, births), edge_chunks, threads)
-    offspring, births = close_gaps(offspring, births, rooms, len(mesh.vertices), threads)
+    offspring, births = _split(mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch)
     finer = Mesh(
-        vertices=np.concatenate([mesh.vertices, offspring.vertices]),
+        vertices=joined([mesh.vertices, offspring.vertices], threads),
         edges=offspring.edges,
         edge_faces=offspring.edge_faces,
         edge_labels=offspring.edge_labels,
-        offsets=np.concatenate([[0], offspring.face_ends]),
+        offsets=joined([mesh.offsets[:1], offspring.face_ends], threads),
         corners=offspring.corners,
         sides=offspring.sides,
     )
@@ -106,18 +80,13 @@ def _split(
     bits: np.ndarray,
     units: Units,
     closeness: float,
-    edge_points: np.ndarray,
-    edge_parameters: np.ndarray,
     keep_births: bool,
     with_kinks: bool,
     threads: int,
     watch: Watch,
     generosity: int = 1,
-) -> tuple[list[tuple[Room, Room]], Offspring, Births]:
-    """Split the faces, chunk by chunk; gives the room that each chunk has filled, from and to, and what is there.
-
-    Chunks of one thread follow each other without gaps.
-    """
+) -> tuple[Offspring, Births]:
+    """Split the faces, chunk by chunk."""
     n_crossing = np.diff(crossings.start)
     chunks = chunk_bounds(mesh.offsets + crossings.value_start + 2 * running_sum(n_crossing**2), threads)
     needs = np.array(
@@ -129,20 +98,15 @@ def _split(
     n_kinds = len(Room._fields)
     largest = {begin: sizes for (begin, _), sizes in zip(chunks, needs[:, n_kinds:].tolist(), strict=True)}
     n_values = max(count_values(corners, k, generosity) for corners, k in largest.values())
-    n_edge_born = len(edge_points)
-    n_edge_kinks = int((np.diff(cuts.start) * np.diff(cuts.first_vertex)).sum()) if keep_births and with_kinks else 0
-    start = np.array([n_edge_born, len(mesh.edges) + n_edge_born, 0, 0, n_edge_kinks])
-    limits = np.vstack([start, start + np.cumsum(needs[:, :n_kinds], axis=0)])
-    end = Room(*limits[-1].tolist())
-    offspring = _allocate(end, bits.shape[1], edge_points, int(start[1]))
-    births = _allocate_births(cuts, end, n_edge_kinks, edge_parameters, keep_births, with_kinks)
-    room_of = {begin: Room(*limit.tolist()) for (begin, _), limit in zip(chunks, limits, strict=False)}
-    first, next_room = room_of[0], room_of[0]
+    first, offspring, births, edge_parameters = _cut_edges(
+        mesh, cuts, units.slopes, needs[:, :n_kinds], bits.shape[1], keep_births, with_kinks, threads
+    )
+    rooms = ChunkRooms(offspring, births, first, needs[:, :n_kinds], len(mesh.vertices))
+    number_of = {begin: i for i, (begin, _) in enumerate(chunks)}
     work = threading.local()
 
-    def of_chunk(a: int, b: int) -> tuple[bool, tuple[Room, Room]]:
-        nonlocal next_room
-        room, room_end = (next_room, end) if threads == 1 else (room_of[a], room_of.get(b, end))
+    def of_chunk(a: int, b: int) -> bool:
+        room, room_end = rooms.begin(number_of[a])
         if not hasattr(work, "room"):
             work.room = np.empty(n_values)
         max_corners, max_units = largest[a]
@@ -151,18 +115,23 @@ def _split(
             mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, bits, crossings, cuts, births, edge_parameters,
             units.slopes, units.tolerance, closeness, units.stage, a, b, room, room_end, offspring, loop,
         )  # fmt: skip
-        next_room = filled
-        return fits, (room, filled)
+        rooms.finish(number_of[a], filled)
+        return fits
 
     watch.start(f"stage {units.stage + 1}", mesh.n_faces)
-    results = run_chunks(of_chunk, chunks, threads, watch)
-    if not all(fits for fits, _ in results):
-        return _split(
-            mesh, crossings, cuts, bits, units, closeness, edge_points, edge_parameters, keep_births, with_kinks,
-            threads, watch, 2 * generosity,
-        )  # fmt: skip
-    rooms = [filled for _, filled in results]
-    return ([(first, next_room)] if threads == 1 else rooms), offspring, births
+    if all(run_chunks(of_chunk, chunks, threads, watch)):
+        return _filled(offspring, births, rooms.end)
+    return _split(
+        mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch, 2 * generosity
+    )
+
+
+def _filled(offspring: Offspring, births: Births, end: Room) -> tuple[Offspring, Births]:
+    """The arrays up to where they are filled."""
+    lengths = (end.vertex, end.edge, end.edge, end.edge, end.face, end.face, end.corner, end.corner, end.face)
+    filled = Offspring(*(array[:n] for array, n in zip(offspring, lengths, strict=True)))
+    ends, parameter, start, count = (array[: end.vertex] for array in births[:4])
+    return filled, births._replace(ends=ends, parameter=parameter, kink_start=start, kink_count=count)
 
 
 def _cut(mesh: Mesh, crossings: Crossings, units: Units, closeness: float, threads: int) -> Cuts:
@@ -175,15 +144,10 @@ def _cut(mesh: Mesh, crossings: Crossings, units: Units, closeness: float, threa
     )
     start = running_sum(counts)
     n = int(start[-1])
-    cuts = Cuts(
-        start=start,
-        unit=np.empty(n, dtype=np.int32),
-        parameter=np.empty(n),
-        rank=np.empty(n, dtype=np.int32),
-        value_a=np.empty(n),
-        value_b=np.empty(n),
-        first_vertex=start,
+    unit, rank, parameter, value_a, value_b = empty_arrays(
+        ((n,), np.int32), ((n,), np.int32), ((n,), np.float64), ((n,), np.float64), ((n,), np.float64)
     )
+    cuts = Cuts(start, unit, parameter, rank, value_a, value_b, first_vertex=start)
     run_chunks(
         lambda a, b: fill_edge_crossings(
             mesh.vertices, mesh.edges, mesh.offsets, mesh.sides, mesh.edge_faces, crossings, units.tolerance, closeness,
@@ -195,44 +159,52 @@ def _cut(mesh: Mesh, crossings: Crossings, units: Units, closeness: float, threa
     return cuts._replace(first_vertex=running_sum(counts))
 
 
-def _allocate(end: Room, words: int, edge_points: np.ndarray, n_cut_edges: int) -> Offspring:
-    """Arrays with so much room; what is never written takes no memory."""
-    vertices = np.empty((end.vertex, 2))
-    vertices[: len(edge_points)] = edge_points
-    edge_faces = np.empty((end.edge, 2), dtype=np.int32)
-    edge_faces[:n_cut_edges] = -1
-    return Offspring(
-        vertices=vertices,
-        edges=np.empty((end.edge, 2), dtype=np.int32),
-        edge_labels=np.empty((end.edge, 2), dtype=np.int32),
-        edge_faces=edge_faces,
-        face_ends=np.empty(end.face, dtype=np.int64),
-        face_parents=np.empty(end.face, dtype=np.int32),
-        corners=np.empty(end.corner, dtype=np.int32),
-        sides=np.empty(end.corner, dtype=np.int32),
-        bits=np.empty((end.face, words), dtype=np.uint64),
+def _cut_edges(
+    mesh: Mesh,
+    cuts: Cuts,
+    slopes: np.ndarray,
+    needs: np.ndarray,
+    words: int,
+    keep_births: bool,
+    with_kinks: bool,
+    threads: int,
+) -> tuple[Room, Offspring, Births, np.ndarray]:
+    """The pieces of all edges, in room for the parts of the faces, too; where the faces' begins, and the parameters of
+    the vertices born on edges.
+    """
+    chunks = even_chunks(len(mesh.edges), _EDGE_WEIGHT, threads)
+    kinks = [0] * (len(chunks) + 1)
+    if with_kinks:
+        counts = run_chunks(lambda a, b: count_edge_kinks(cuts, a, b), chunks, threads)
+        kinks = running_sum(np.array(counts, dtype=np.int64)).tolist()
+    n_born = int(cuts.first_vertex[-1])
+    first = Room(n_born, len(mesh.edges) + n_born, 0, 0, kinks[-1])
+    end = Room(*(needs.sum(axis=0) + first).tolist())
+    offspring, births = _allocate(end, words, n_born, keep_births, with_kinks)
+    parameters = births.parameter if keep_births else np.empty(n_born)
+    kink_of = {begin: kink for (begin, _), kink in zip(chunks, kinks, strict=False)}
+    run_chunks(
+        lambda a, b: cut_edges(
+            mesh.vertices, mesh.edges, mesh.edge_labels, cuts, a, b, slopes, kink_of[a], offspring, parameters, births
+        ),
+        chunks,
+        threads,
     )
+    return first, offspring, births, parameters
 
 
-def _allocate_births(
-    cuts: Cuts, end: Room, n_edge_kinks: int, edge_parameters: np.ndarray, keep_births: bool, with_kinks: bool
-) -> Births:
+def _allocate(end: Room, words: int, n_on_edges: int, keep_births: bool, with_kinks: bool) -> tuple[Offspring, Births]:
+    """Arrays with so much room; what is never written takes no memory. What lives as long lies together."""
     n = end.vertex if keep_births else 0
     n_kinks = end.kink if keep_births and with_kinks else 0
-    births = Births(
-        ends=np.empty((n, 2), dtype=np.int32),
-        parameter=np.empty(n),
-        kink_start=np.empty(n, dtype=np.int64),
-        kink_count=np.zeros(n, dtype=np.int32),
-        kink_unit=np.empty(n_kinks, dtype=np.int32),
-        kink=np.empty(n_kinks),
-        n_on_edges=len(edge_parameters),
-    )
-    if keep_births:
-        edge_born = len(edge_parameters)
-        births.parameter[:edge_born] = edge_parameters
-        if with_kinks:
-            counts = np.repeat(np.diff(cuts.start), np.diff(cuts.first_vertex))
-            births.kink_count[:edge_born] = counts
-            births.kink_start[:edge_born] = running_sum(counts)[:-1]
-    return births
+    vertices, ends, parameter, kink_start, kink_count, kink_unit, kink = empty_arrays(
+        ((end.vertex, 2), np.float64), ((n, 2), np.int32), ((n,), np.float64), ((n,), np.int64), ((n,), np.int32),
+        ((n_kinks,), np.int32), ((n_kinks,), np.float64),
+    )  # fmt: skip
+    edges, edge_labels, edge_faces, face_ends, corners, sides = empty_arrays(
+        ((end.edge, 2), np.int32), ((end.edge, 2), np.int32), ((end.edge, 2), np.int32), ((end.face,), np.int64),
+        ((end.corner,), np.int32), ((end.corner,), np.int32),
+    )  # fmt: skip
+    face_parents, bits = empty_arrays(((end.face,), np.int32), ((end.face, words), np.uint64))
+    births = Births(ends, parameter, kink_start, kink_count, kink_unit, kink, n_on_edges)
+    return Offspring(vertices, edges, edge_labels, edge_faces, face_ends, face_parents, corners, sides, bits), births

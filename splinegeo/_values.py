@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float64, Int32, UInt64
+from jaxtyping import Float64, Int32, Int64, UInt64
 
 from splinegeo._bits import n_words
-from splinegeo._chunks import Watch, chunk_bounds, even_chunks, run_chunks, running_sum
+from splinegeo._chunks import Watch, chunk_bounds, even_chunks, joined, run_chunks, running_sum
 from splinegeo._crossings import (
     Births,
     Crossings,
     count_crossings,
     family_blocks,
     fill_crossings,
-    find_in_block,
+    find_in_blocks,
     gather_rows,
     independent_births,
     interpolate_rows,
@@ -26,6 +26,10 @@ from splinegeo.mesh import Mesh
 
 # Rows of a block of faces are computed in a buffer of about this size, which stays in the cache.
 _BLOCK_BYTES = 1 << 21
+# What a block weighs in chunks: sixteen of them are handed to a thread at a time, fewer where there are few.
+_BLOCK_WEIGHT = 1 << 14
+# A face is crossed by about as many units as it has corners, or by fewer; there is more room where that is not enough.
+_VALUES_PER_CORNER = 4
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,9 @@ def find_crossings(
         blocks = _from_births(mesh, values, tolerance, bits, counts, threads, watch)
     return Crossings(
         start=running_sum(counts),
-        units=np.concatenate([units for units, _ in blocks]),
+        units=joined([units for units, _ in blocks], threads),
         value_start=running_sum(counts * np.diff(mesh.offsets)),
-        values=np.concatenate([values for _, values in blocks]),
+        values=joined([values for _, values in blocks], threads),
     )
 
 
@@ -129,14 +133,12 @@ def _from_births(
     watch: Watch,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     n_units = values.older.shape[1]
-    bounds = _family_blocks(mesh, values.parents, max(256, _BLOCK_BYTES // (8 * n_units)))
-    most_corners = max(int(mesh.offsets[end] - mesh.offsets[begin]) for begin, end in bounds)
+    ends = _family_blocks(mesh, values.parents, max(256, _BLOCK_BYTES // (8 * n_units)))
+    most_faces, most_corners = int(np.diff(ends).max()), int(np.diff(mesh.offsets[ends]).max())
     n_rows = min(most_corners, len(mesh.vertices))
     work = threading.local()
 
-    most_faces = max(end - begin for begin, end in bounds)
-
-    def of_block(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    def of_blocks(first: int, last: int) -> list[tuple[np.ndarray, np.ndarray]]:
         if not hasattr(work, "rows"):
             work.rows = empty_rows(n_rows, n_units)
             work.positive = np.empty((n_rows, n_words(n_units)), dtype=np.uint64)
@@ -144,16 +146,24 @@ def _from_births(
             work.crossing = np.empty((most_faces, n_words(n_units)), dtype=np.uint64)
             work.row_of = np.empty(len(mesh.vertices), dtype=np.int32)
             work.seen = np.full(len(mesh.vertices), -1, dtype=np.int32)
-        n_crossing, n_values = find_in_block(
-            mesh.offsets, mesh.corners, begin, end, values.older, values.births, values.columns, tolerance,
-            work.row_of, work.seen, work.rows, work.positive, work.negative, work.crossing, bits, counts,
-        )  # fmt: skip
-        found = np.empty(n_crossing, dtype=np.int32), np.empty(n_values)
-        fill_crossings(mesh.offsets, mesh.corners, work.row_of, work.rows, tolerance, work.crossing, begin, end, *found)
+        found = []
+        n_faces = int(ends[last] - ends[first])
+        room = _VALUES_PER_CORNER * int(mesh.offsets[ends[last]] - mesh.offsets[ends[first]])
+        while first < last:
+            units, at_corners = np.empty(room, dtype=np.int32), np.empty(room)
+            done, n, n_values = find_in_blocks(
+                mesh.offsets, mesh.corners, ends, first, last, values.older, values.births, values.columns, tolerance,
+                work.row_of, work.seen, work.rows, work.positive, work.negative, work.crossing, bits, counts, units,
+                at_corners,
+            )  # fmt: skip
+            found.append((units[:n], at_corners[:n_values]))
+            first, room = done, room if done > first else 2 * room
+        watch.advance(n_faces)
         return found
 
     watch.start("values", mesh.n_faces)
-    return run_chunks(of_block, bounds, threads, watch)
+    found = run_chunks(of_blocks, even_chunks(len(ends) - 1, _BLOCK_WEIGHT, threads), threads)
+    return [part for parts in found for part in parts]
 
 
 def _ranges_inside_faces(births: Births, n_older: int, n_units: int, threads: int) -> list[tuple[int, int]]:
@@ -166,14 +176,14 @@ def _ranges_inside_faces(births: Births, n_older: int, n_units: int, threads: in
     return [(a, b) for a, b in pairwise(edges) if a < b]
 
 
-def _family_blocks(mesh: Mesh, parents: np.ndarray | None, corners_per_block: int) -> list[tuple[int, int]]:
-    """Ranges of faces with about so many corners that hold whole families: all children of the faces they were cut
-    from.
+def _family_blocks(mesh: Mesh, parents: np.ndarray | None, corners_per_block: int) -> Int64[np.ndarray, " blocks+1"]:
+    """Where blocks of faces with about so many corners end, the first entry 0: each has whole families, all children of
+    the faces they were cut from.
     """
     parents = np.arange(mesh.n_faces, dtype=np.int32) if parents is None else parents
-    ends = np.empty(mesh.n_faces, dtype=np.int64)
-    n = family_blocks(parents, mesh.offsets, corners_per_block, ends)
-    return list(pairwise([0, *ends[:n].tolist()]))
+    ends = np.zeros(mesh.n_faces + 1, dtype=np.int64)
+    n = family_blocks(parents, mesh.offsets, corners_per_block, ends[1:])
+    return ends[: n + 1]
 
 
 def _of_faces(
