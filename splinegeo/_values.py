@@ -148,7 +148,7 @@ def _from_births(
             work.seen = np.full(len(mesh.vertices), -1, dtype=np.int32)
         found = []
         n_faces = int(ends[last] - ends[first])
-        room = _VALUES_PER_CORNER * int(mesh.offsets[ends[last]] - mesh.offsets[ends[first]])
+        room = 1 + int(_VALUES_PER_CORNER * (mesh.offsets[ends[last]] - mesh.offsets[ends[first]]))
         while first < last:
             units, at_corners = np.empty(room, dtype=np.int32), np.empty(room)
             done, n, n_values = find_in_blocks(

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from splinegeo._chunks import chunk_bounds, even_chunks, run_chunks
+from splinegeo._chunks import chunk_bounds, even_chunks, joined, run_chunks
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -91,3 +91,13 @@ def test_even_chunks_are_those_of_equal_weights(n: int, weight: int, threads: in
     sizes = [b - a for a, b in bounds] or [0]
     assert max(sizes) - min(sizes) <= 1
     assert len(bounds) == len(chunk_bounds(weight * np.arange(n + 1), threads))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_parts_are_joined_in_order(threads: int, columns: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    lengths = [0, 5, 100_000, 0, 1, 70_000, 3, 0]
+    parts = [generator.standard_normal((n, *columns)) for n in lengths]
+    np.testing.assert_array_equal(joined(parts, threads), np.concatenate(parts))
+    np.testing.assert_array_equal(joined([parts[0], parts[3]], threads), parts[0])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from splinegeo._products import _UNITS_PER_BLOCK, multiply_activated, product_tiles
-from splinegeo._rows import empty_rows
 from splinegeo.affine import Affine
 from splinegeo.stages import Stage
 
@@ -73,11 +72,3 @@ def test_units_that_are_all_off_leave_the_bias() -> None:
     sizes = multiply_activated(stage_of(random_affine(2, 8)), following, -np.ones((5, 8)), out)
     np.testing.assert_array_equal(out, np.broadcast_to(following.bias, (5, 3)))
     assert not sizes.any()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (7, 13), (3000, 512)])
-def test_rows_begin_at_a_cache_line(shape: tuple[int, int]) -> None:
-    rows = empty_rows(*shape)
-    assert rows.shape == shape
-    assert rows.flags.c_contiguous
-    assert rows.ctypes.data % 64 == 0

@@ -119,6 +119,27 @@ def test_threads_do_not_change_the_result() -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(several, name))
 
 
+def test_threads_that_share_out_many_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splinegeo._chunks._SMALLEST_CHUNK", 1 << 9)
+    one = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(3.0), threads=1)
+    for threads in (2, 5):
+        several = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(3.0), threads=threads)
+        for name in ("vertices", "edges", "edge_faces", "edge_labels", "offsets", "corners", "pattern_keys"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(several, name))
+
+
+@pytest.mark.parametrize("values_per_corner", [1e-3, 0.5])
+def test_crossings_that_outgrow_their_room_are_searched_again(
+    values_per_corner: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(3.0))
+    monkeypatch.setattr("splinegeo._values._VALUES_PER_CORNER", values_per_corner)
+    monkeypatch.setattr("splinegeo._values._BLOCK_BYTES", 1 << 16)
+    found = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(3.0))
+    for name in ("vertices", "edges", "edge_faces", "edge_labels", "offsets", "corners", "pattern_keys"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
 def test_progress_is_shown_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
     sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0), progress=True)
     assert "stage" in capsys.readouterr().err
