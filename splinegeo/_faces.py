@@ -48,7 +48,8 @@ def split_faces(
     vertices, offsets, corners, sides, bits, crossings, cuts, births, parameters, slopes, tolerance, closeness, stage,
     begin, end, room, room_end, offspring, loop,
 ):  # fmt: skip
-    """Write the parts of faces begin..end from `room` on; returns whether they fitted, and the room that is left.
+    """Write the parts of faces begin..end from `room` on; returns whether they fitted, and the numbers of the room
+    that is left.
 
     They do not fit where chords meet more often than `most_meetings` allows for.
     """
@@ -62,8 +63,14 @@ def split_faces(
                 offspring, loop,
             )  # fmt: skip
         if not fits:
-            return False, room
-    return True, room
+            return False, _numbers(room)
+    return True, _numbers(room)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _numbers(room):
+    # Not the Room: numba makes a named tuple by a call of Python's, in which an interrupt ends the process.
+    return room.vertex, room.edge, room.face, room.corner, room.kink
 
 
 @njit(cache=True, nogil=True, inline="always")

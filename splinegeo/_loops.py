@@ -31,7 +31,6 @@ class Loop(NamedTuple):
     below: np.ndarray
 
 
-@njit(cache=True, nogil=True)
 def _new_loop(max_vertices, max_corners, max_units, room):
     """Work arrays for faces with at most so many local vertices, half-edges and crossing units; values in this room."""
     words = (max_units + WORD - 1) // WORD
@@ -212,7 +211,7 @@ def count_room(offsets, sides, crossings, cuts, generosity, begin, end):
     return n_vertices, n_edges, n_faces, n_corners, n_kinks, max_corners, max_units
 
 
-@njit(cache=True, nogil=True)
+# Not compiled: numba makes arrays and named tuples by a call of Python's, in which an interrupt ends the process.
 def loop_for(max_corners, max_units, generosity, room):
     """Work arrays for splitting any face whose loop has at most so many corners, and so many crossing units.
 

@@ -115,7 +115,7 @@ def _split(
             mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, bits, crossings, cuts, births, edge_parameters,
             units.slopes, units.tolerance, closeness, units.stage, a, b, room, room_end, offspring, loop,
         )  # fmt: skip
-        rooms.finish(number_of[a], filled)
+        rooms.finish(number_of[a], Room(*filled))
         return fits
 
     watch.start(f"stage {units.stage + 1}", mesh.n_faces)
