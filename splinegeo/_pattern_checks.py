@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _POINTS_PER_BATCH = 4096
 _EDGES_PER_BATCH = 1 << 15
-# Fewer of them where a network is so wide that their patterns or values would take more than this.
+# Fewer of them where a network is so wide that their patterns would take more than this.
 _BATCH_BYTES = 1 << 28
+# Fewer points where a stage is so wide that their values would not stay in the cache.
+_VALUE_BYTES = 1 << 24
 # A unit vanishes at a vertex that merging coincident crossings has moved by CLOSENESS * TOLERANCE diameters only up to
 # 8 of its tolerances, for a diameter is at most twice the reach; an edge has two such ends.
 _DISPLACED = 16.0
@@ -89,15 +91,15 @@ def neighbour_figures(partition: "Partition", rounding: Rounding, progress: bool
     n_units = [stage.n_units for stage in partition.network.stages]
     n_edges = _at_once(_EDGES_PER_BATCH, max(n_units, default=1))
     n_compared = _at_once(_POINTS_PER_BATCH, 16 * sum(n_units))
-    for batch in _batches(len(inner), n_edges, "neighbours", progress):
+    for batch in batches(len(inner), n_edges, "neighbours", progress):
         edges = inner[batch]
         plain = _differ_in_label(partition, edges)
         single += int(plain.sum())
         for others in np.array_split(edges[~plain], 1 + (~plain).sum() // n_compared):
             if len(others):
-                in_label, alone, consistent = _compare_units(partition, others, rounding)
+                in_label, alone = _compare_units(partition, others)
                 single += int((in_label & alone).sum())
-                merged += int((in_label & ~alone & consistent).sum())
+                merged += int(_vanish(partition, others[in_label & ~alone], rounding).sum())
     return NeighbourFigures(len(inner), merged, len(inner) - single - merged)
 
 
@@ -105,7 +107,7 @@ def interior_figures(partition: "Partition", rounding: Rounding, progress: bool)
     """Compare each region's pattern with the network's forward pass at its interior point."""
     mismatches = roundings = 0
     largest = 0.0
-    for batch in _batches(partition.n_regions, _points_at_once(partition), "interior points", progress):
+    for batch in batches(partition.n_regions, points_at_once(partition), "interior points", progress):
         regions = np.arange(partition.n_regions)[batch]
         wrong, rounded = compare_with_forward(partition, partition.interior_points[batch], regions, rounding)
         mismatches, roundings = mismatches + len(wrong), roundings + len(rounded)
@@ -119,7 +121,7 @@ def sample_figures(
     """Compare the pattern of the region that holds a random point with the network's forward pass there."""
     generator = np.random.default_rng(seed)
     misses = roundings = uncovered = 0
-    for batch in _batches(n_samples, _points_at_once(partition), "samples", progress):
+    for batch in batches(n_samples, points_at_once(partition), "samples", progress):
         points = _uniform_points(partition.domain, len(range(n_samples)[batch]), generator)
         regions = partition.locate(points)
         found = regions >= 0
@@ -131,16 +133,18 @@ def sample_figures(
     return SampleFigures(n_samples, misses, roundings, uncovered)
 
 
-def _points_at_once(partition: "Partition") -> int:
+def points_at_once(partition: "Partition") -> int:
     """Points whose patterns, by the forward pass and of their regions, are compared together."""
-    return _at_once(_POINTS_PER_BATCH, 4 * sum(stage.n_units for stage in partition.network.stages))
+    n_units = [stage.n_units for stage in partition.network.stages]
+    of_values = max(1, _VALUE_BYTES // (8 * max(n_units, default=1)))
+    return _at_once(min(_POINTS_PER_BATCH, of_values), 4 * sum(n_units))
 
 
 def _at_once(most: int, bytes_each: int) -> int:
     return max(1, min(most, _BATCH_BYTES // max(1, bytes_each)))
 
 
-def _batches(n: int, size: int, title: str, progress: bool) -> Iterator[slice]:
+def batches(n: int, size: int, title: str, progress: bool) -> Iterator[slice]:
     for begin in tqdm(range(0, n, size), desc=title, disable=not progress, leave=False):
         yield slice(begin, begin + size)
 
@@ -183,12 +187,11 @@ def _differ_in_label(partition: "Partition", edges: Int64[np.ndarray, " n"]) -> 
 
 
 def _compare_units(
-    partition: "Partition", edges: Int64[np.ndarray, " n"], rounding: Rounding
-) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Whether an edge's unit differs between its regions; whether it alone; whether all that differ vanish there."""
+    partition: "Partition", edges: Int64[np.ndarray, " n"]
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Whether an edge's unit differs between its regions; whether one unit differs only."""
     left, right = partition.edge_faces[edges].T
-    active = active_units(partition, left), active_units(partition, right)
-    pieces = [partition.network.pieces(bits) for bits in active]
+    pieces = [partition.network.pieces(active_units(partition, regions)) for regions in (left, right)]
     n_units = np.zeros(len(edges), dtype=np.int64)
     in_label = np.zeros(len(edges), dtype=bool)
     for layer, (one, other) in enumerate(zip(*pieces, strict=True)):
@@ -196,12 +199,18 @@ def _compare_units(
         n_units += differ.sum(axis=1)
         rows = np.nonzero(partition.edge_labels[edges, 0] == layer)[0]
         in_label[rows] = differ[rows, partition.edge_labels[edges[rows], 1]]
+    return in_label, n_units == 1
+
+
+def _vanish(partition: "Partition", edges: Int64[np.ndarray, " n"], rounding: Rounding) -> Bool[np.ndarray, " n"]:
+    """Whether all units that differ across an edge vanish half-way along it: there it contradicts neither pattern."""
     midpoints = partition.vertices[partition.edges[edges]].mean(axis=1)
-    values = _values(partition, midpoints)
-    consistent = np.ones(len(edges), dtype=bool)
-    for bits in active:
-        consistent &= ~_contradict(partition, bits, values, rounding)
-    return in_label, n_units == 1, consistent
+    vanish = np.ones(len(edges), dtype=bool)
+    for batch in batches(len(edges), points_at_once(partition), "", progress=False):
+        values = stage_values(partition, midpoints[batch])
+        for regions in partition.edge_faces[edges[batch]].T:
+            vanish[batch] &= ~_contradict(partition, active_units(partition, regions), values, rounding)
+    return vanish
 
 
 def contradicted(
@@ -212,9 +221,9 @@ def contradicted(
 ) -> Bool[np.ndarray, " n"]:
     """Whether the forward pass at points has values that some regions' patterns exclude, beyond rounding."""
     found = np.zeros(len(points), dtype=bool)
-    for batch in _batches(len(points), _points_at_once(partition), "", progress=False):
+    for batch in batches(len(points), points_at_once(partition), "", progress=False):
         active = active_units(partition, regions[batch])
-        found[batch] = _contradict(partition, active, _values(partition, points[batch]), rounding)
+        found[batch] = _contradict(partition, active, stage_values(partition, points[batch]), rounding)
     return found
 
 
@@ -251,13 +260,13 @@ def compare_with_forward(
     places = np.nonzero(differs)[0]
     if not len(places):
         return places, places
-    values = _values(partition, points[places])
+    values = stage_values(partition, points[places])
     beyond = _contradict(partition, active_units(partition, regions[places]), values, rounding)
     beyond &= depths(partition, points[places], regions[places]) > rounding.position
     return places[beyond], places[~beyond]
 
 
-def _values(partition: "Partition", points: Float64[np.ndarray, "n 2"]) -> list[Float64[np.ndarray, "n units"]]:
+def stage_values(partition: "Partition", points: Float64[np.ndarray, "n 2"]) -> list[Float64[np.ndarray, "n units"]]:
     """Values of each stage's coordinates at points, by the forward pass."""
     h = partition.plane.origin + points @ partition.plane.basis
     values = []

@@ -18,7 +18,8 @@ from splinegeo.tolerance import TOLERANCE
 if TYPE_CHECKING:
     from torch import nn
 
-_BLOCK_BYTES = 1 << 27
+# Values of one stage that are held at once: no more than stays in the cache.
+_BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ class Network:
                 y = stage.affine(h)
                 # a + (b - a) is b to rounding only: equal candidates of a maximum differ by a share of their terms.
                 maxima = self.layers[stage.layer].tournament is not None
-                active.append(y > TOLERANCE * _terms(stage.affine, h) if maxima else y > 0)
+                active.append(_beyond_ties(stage.affine, h, y) if maxima else y > 0)
                 h = stage.activate(y)
             blocks.append(self.pieces(active))
         if not blocks:
@@ -222,6 +223,25 @@ class Network:
             yield slice(begin, begin + step)
 
 
-def _terms(affine: AffineMap, h: Float64[np.ndarray, "n m"]) -> Float64[np.ndarray, "n units"]:
-    """Sizes of the sums of terms that the values affine(h) are."""
-    return affine.bounds(np.abs(h)) + np.abs(affine.bias)
+def _beyond_ties(
+    affine: AffineMap, h: Float64[np.ndarray, "n m"], y: Float64[np.ndarray, "n units"]
+) -> Bool[np.ndarray, "n units"]:
+    """Which of the values y = affine(h) are positive beyond the rounding of the sums that they are.
+
+    The terms of all points lie between those of the least and of the greatest sizes: only where these leave a value
+    open, the point's own decide.
+    """
+    if not len(h):
+        return y > 0
+    sizes = np.abs(h)
+    least, most = TOLERANCE * _terms(affine, np.stack([sizes.min(axis=0), sizes.max(axis=0)]))
+    beyond = y > most
+    rows = np.flatnonzero(((y > least) & ~beyond).any(axis=1))
+    if len(rows):
+        beyond[rows] = y[rows] > TOLERANCE * _terms(affine, sizes[rows])
+    return beyond
+
+
+def _terms(affine: AffineMap, sizes: Float64[np.ndarray, "n m"]) -> Float64[np.ndarray, "n units"]:
+    """Sizes of the sums of terms that the values at inputs of some sizes are."""
+    return affine.bounds(sizes) + np.abs(affine.bias)
