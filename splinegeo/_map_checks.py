@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 from torch.nn import functional
+from tqdm import tqdm
 
 from splinegeo._pattern_checks import Rounding, active_units, depths
 from splinegeo._torch_threads import one_torch_thread
@@ -58,7 +59,27 @@ class _Reference(NamedTuple):
         return _Reference(*(part[i : i + 1] for part in self))
 
 
-def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFigures:
+class _Probes(NamedTuple):
+    """What the sizes of a network's maps are found from, whatever the point."""
+
+    images: Float64[np.ndarray, "1 k n"]
+    """The first affine map's images of Gaussian directions."""
+    gains: list[Float64[np.ndarray, ""]]
+    """The Frobenius norm of each affine map."""
+
+    @classmethod
+    def of(cls, network: Network) -> "_Probes":
+        """By a few directions, always the same ones."""
+        generator = np.random.default_rng(0)
+        along = generator.standard_normal((1, _DIRECTIONS, network.n_inputs))
+        affines = [affine_before(network, index) for index in range(len(network.stages) + 1)]
+        gains = [
+            _mean_norms(affine.linear(generator.standard_normal((_DIRECTIONS, affine.n_inputs)))) for affine in affines
+        ]
+        return cls(affines[0].linear(along), gains)
+
+
+def map_figures(partition: "Partition", rounding: Rounding, seed: int, progress: bool) -> MapFigures:
     """Compare what the partition says of some regions with the Jacobian at their interior points.
 
     Norms are those in input space, Frobenius, and any others that the partition has been asked for before. Where a unit
@@ -69,6 +90,7 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFig
     regions = sampled_regions(partition, _n_compared(partition), seed)
     regions = regions[depths(partition, partition.interior_points[regions], regions) > rounding.position]
     norms = {("frobenius", "input"): partition.operator_norms()} | partition._norms
+    probes = _Probes.of(partition.network)
     values = _Compared(
         partition,
         regions,
@@ -79,19 +101,27 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int) -> MapFig
     )
     allowed = MAP_ROUNDING if partition.dtype == np.float64 else 16 * float(np.finfo(partition.dtype).eps)
     differences, sizes = np.empty((2, len(regions), 5))
+    outputs = np.empty((len(regions), partition.network.n_outputs))
+    bar = tqdm(total=len(regions), desc="maps", disable=not progress, leave=False)
     for batch in _batches(partition, len(regions)):
-        reference = _reference(partition, regions[batch])
+        reference = _reference(partition, regions[batch], probes)
+        outputs[batch] = reference.outputs
         for i in range(len(regions[batch])):
             differences[batch.start + i], sizes[batch.start + i] = values.differences(batch.start + i, reference.at(i))
+            bar.update()
+    bar.close()
     least = _SMALLEST * sizes.max(axis=0, initial=0.0)
     shares = _shares(differences, sizes, least)
     n_roundings = 0
-    for i in np.nonzero(~(shares <= allowed).all(axis=1))[0].tolist():
-        of_pattern = _of_pattern(partition, regions[[i]], rounding)
-        if of_pattern is not None:
-            again = _shares(*values.differences(i, of_pattern), least)
+    others = np.nonzero(~(shares <= allowed).all(axis=1))[0]
+    for batch in _batches(partition, len(others)):
+        of_pattern, has_other = _of_patterns(partition, regions[others[batch]], rounding, probes)
+        of_pattern = of_pattern._replace(outputs=outputs[others[batch]])
+        for i in np.nonzero(has_other)[0].tolist():
+            place = others[batch][i]
+            again = _shares(*values.differences(place, of_pattern.at(i)), least)
             if (again <= allowed).all():
-                shares[i], n_roundings = again, n_roundings + 1
+                shares[place], n_roundings = again, n_roundings + 1
     of_map, of_offset, of_centroid, of_radius, of_norm = shares.max(axis=0, initial=0.0).tolist()
     return MapFigures(len(regions), of_map, of_offset, of_centroid, of_radius, of_norm, allowed, n_roundings)
 
@@ -182,12 +212,12 @@ def _shares(
     return np.divide(differences, sizes, out=np.where(differences > 0, np.inf, differences), where=sizes > 0)
 
 
-def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> _Reference:
+def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"], probes: _Probes) -> _Reference:
     """At the regions' interior points, by the module that the network was read from where it is at hand."""
     network, plane = partition.network, partition.plane
     x = plane.origin + partition.interior_points[regions] @ plane.basis
     values = _values(network, x)
-    by_stages = _by_stages(network, x, values, [y > 0 for y in values[:-1]])
+    by_stages = _by_stages(network, x, values, [y > 0 for y in values[:-1]], probes)
     if network.module is None:
         return by_stages
     with torch.inference_mode(False), torch.enable_grad(), one_torch_thread(), _ExactDerivatives():
@@ -220,24 +250,27 @@ def _hardsigmoid(x: torch.Tensor, *_: Any) -> torch.Tensor:
     return functional.hardtanh(x + 3, 0.0, 6.0) / 6
 
 
-def _of_pattern(partition: "Partition", region: Int64[np.ndarray, "1"], rounding: Rounding) -> _Reference | None:
-    """At a region's interior point, with the units that vanish there to rounding as in the region's pattern; None if
-    there are none.
+def _of_patterns(
+    partition: "Partition", regions: Int64[np.ndarray, " n"], rounding: Rounding, probes: _Probes
+) -> tuple[_Reference, Bool[np.ndarray, " n"]]:
+    """At regions' interior points, with the units that vanish there to rounding as in the region's pattern; and whether
+    there are any.
     """
     network = partition.network
-    x = partition.plane.origin + partition.interior_points[region] @ partition.plane.basis
+    x = partition.plane.origin + partition.interior_points[regions] @ partition.plane.basis
     values = _values(network, x)
     near = [
         (np.abs(y) <= tolerance) & ~stage.carried
         for y, tolerance, stage in zip(values[:-1], rounding.values, network.stages, strict=True)
     ]
-    if not any(of_stage.any() for of_stage in near):
-        return None
     active = [
         np.where(of_stage, bits, y > 0)
-        for of_stage, bits, y in zip(near, active_units(partition, region), values[:-1], strict=True)
+        for of_stage, bits, y in zip(near, active_units(partition, regions), values[:-1], strict=True)
     ]
-    return _by_stages(network, x, values, active)._replace(outputs=_reference(partition, region).outputs)
+    has_near = np.zeros(len(regions), dtype=bool)
+    for of_stage in near:
+        has_near |= of_stage.any(axis=1)
+    return _by_stages(network, x, values, active, probes), has_near
 
 
 def _values(network: Network, x: Float64[np.ndarray, "n d"]) -> list[Float64[np.ndarray, "n units"]]:
@@ -254,18 +287,15 @@ def _by_stages(
     x: Float64[np.ndarray, "n d"],
     values: list[Float64[np.ndarray, "n units"]],
     active: list[Bool[np.ndarray, "n units"]],
+    probes: _Probes,
 ) -> _Reference:
     """By the chain rule through the stages, from their values at each point and which units are positive."""
     slopes = [np.where(bits, 1.0, stage.slopes) for bits, stage in zip(active, network.stages, strict=True)]
     affines = [affine_before(network, index) for index in range(len(values))]
-    generator = np.random.default_rng(0)
-    along: np.ndarray = generator.standard_normal((1, _DIRECTIONS, network.n_inputs))
-    gains = [
-        _mean_norms(affine.linear(generator.standard_normal((_DIRECTIONS, affine.n_inputs)))) for affine in affines
-    ]
+    along, gains = probes
     steepness: list[np.ndarray] = [np.zeros(1)]
     for index, affine in enumerate(affines):
-        along = affine.linear(along if index == 0 else along * slopes[index - 1][:, None])
+        along = along if index == 0 else affine.linear(along * slopes[index - 1][:, None])
         steepness.append(np.maximum(_mean_norms(along), _CANCELLED * steepness[-1] * gains[index]))
     del steepness[0]
     rows: np.ndarray = np.eye(network.n_outputs)[None]

@@ -193,7 +193,7 @@ def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, 
     neighbours = neighbour_figures(partition, rounding, progress)
     interior = interior_figures(partition, rounding, progress)
     samples = sample_figures(partition, n_samples, seed, rounding, progress)
-    maps = map_figures(partition, rounding, seed)
+    maps = map_figures(partition, rounding, seed, progress)
     corners = corner_figures(partition, rounding.position, seed)
     return Certificate(
         n_regions=partition.n_regions,
