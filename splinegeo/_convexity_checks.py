@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class ConvexityFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` are dented; for the others see the fields of the same names of `Certificate`."""
 
     largest_dent: float
     dent_roundings: int
+    regions: Int64[np.ndarray, " n"]
 
 
 class _Dents(NamedTuple):
@@ -55,7 +56,8 @@ def convexity_figures(partition: "Partition", rounding: Rounding) -> ConvexityFi
         inner = neighbours >= 0
         wrong[inner] |= contradicted(partition, dents.corners[inner], neighbours[inner], rounding)
     largest = max(largest, float(dents.depths[wrong].max(initial=0.0)))
-    return ConvexityFigures(largest / float(np.ptp(partition.domain, axis=0).max()), int((~wrong).sum()))
+    diameter = float(np.ptp(partition.domain, axis=0).max())
+    return ConvexityFigures(largest / diameter, int((~wrong).sum()), np.unique(dents.regions[wrong]))
 
 
 def _dents(mesh: "Mesh", regions: Int64[np.ndarray, " n"], position: float) -> _Dents:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from splinegeo._map_checks import sampled_regions
 from splinegeo.statistics import region_statistics
@@ -19,10 +19,11 @@ _STRAIGHT = 2.0**-47
 
 
 class CornerFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` are the wrong ones; for the others see the fields of the same names of `Certificate`."""
 
     compared_corners: int
     wrong_corners: int
+    regions: Int64[np.ndarray, " n"]
 
 
 def corner_figures(partition: "Partition", position: float, seed: int) -> CornerFigures:
@@ -32,14 +33,15 @@ def corner_figures(partition: "Partition", position: float, seed: int) -> Corner
     regions = sampled_regions(partition, _REGIONS, seed)
     counted = region_statistics(partition, regions).n_corners
     straight = _STRAIGHT * float(np.ptp(partition.domain, axis=0).max())
-    wrong = 0
+    wrong = []
     for region, n_corners in zip(regions, counted, strict=True):
         loop = partition.corners[partition.offsets[region] : partition.offsets[region + 1]]
         polygon = partition.vertices[loop]
         surely = len(without_collinear(polygon, _DISPLACED * position))
         perhaps = len(without_collinear(polygon, straight))
-        wrong += not surely <= n_corners <= perhaps
-    return CornerFigures(len(regions), wrong)
+        if not surely <= n_corners <= perhaps:
+            wrong.append(region)
+    return CornerFigures(len(regions), len(wrong), np.array(wrong, dtype=np.int64))
 
 
 def without_collinear(polygon: Float64[np.ndarray, "k 2"], distance: float) -> Float64[np.ndarray, "m 2"]:

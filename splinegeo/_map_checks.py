@@ -34,7 +34,7 @@ MAP_ROUNDING = 2.0**-42
 
 
 class MapFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` are the wrong ones; for the others see the fields of the same names of `Certificate`."""
 
     compared_maps: int
     map_error: float
@@ -44,6 +44,7 @@ class MapFigures(NamedTuple):
     norm_error: float
     map_rounding: float
     map_roundings: int
+    regions: Int64[np.ndarray, " n"]
 
 
 class _Reference(NamedTuple):
@@ -123,7 +124,8 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int, progress:
             if (again <= allowed).all():
                 shares[place], n_roundings = again, n_roundings + 1
     of_map, of_offset, of_centroid, of_radius, of_norm = shares.max(axis=0, initial=0.0).tolist()
-    return MapFigures(len(regions), of_map, of_offset, of_centroid, of_radius, of_norm, allowed, n_roundings)
+    wrong = regions[~(shares <= allowed).all(axis=1)]
+    return MapFigures(len(regions), of_map, of_offset, of_centroid, of_radius, of_norm, allowed, n_roundings, wrong)
 
 
 def sampled_regions(partition: "Partition", n: int, seed: int) -> Int64[np.ndarray, " m"]:

@@ -12,7 +12,7 @@ from splinegeo.tolerance import coordinate_rounding
 
 
 class MeshFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` are clockwise; for the others see the fields of the same names of `Certificate`."""
 
     area_error: float
     area_rounding: float
@@ -21,6 +21,7 @@ class MeshFigures(NamedTuple):
     euler_characteristic: int
     expected_characteristic: int
     misplaced_edges: int
+    regions: Int64[np.ndarray, " n"]
 
 
 def mesh_figures(mesh: Mesh, domain: Float64[np.ndarray, "k 2"], complete: bool, position: float) -> MeshFigures:
@@ -39,6 +40,7 @@ def mesh_figures(mesh: Mesh, domain: Float64[np.ndarray, "k 2"], complete: bool,
         euler_characteristic=int(mesh.is_used.sum()) - len(mesh.edges) + mesh.n_faces,
         expected_characteristic=1 if complete else _expected_characteristic(mesh, border),
         misplaced_edges=_count_misplaced(mesh, domain, border, complete, position),
+        regions=np.flatnonzero(areas < -position / diameter * domain_area),
     )
 
 

@@ -22,6 +22,8 @@ _EDGES_PER_BATCH = 1 << 15
 _BATCH_BYTES = 1 << 28
 # Fewer points where a stage is so wide that their values would not stay in the cache.
 _VALUE_BYTES = 1 << 24
+_SAMPLES = 100_000
+_SAMPLED_VALUES = 1 << 28
 # A unit vanishes at a vertex that merging coincident crossings has moved by CLOSENESS * TOLERANCE diameters only up to
 # 8 of its tolerances, for a diameter is at most twice the reach; an edge has two such ends.
 _DISPLACED = 16.0
@@ -50,69 +52,81 @@ class Rounding(NamedTuple):
 
 
 class NeighbourFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` lie beside a wrong edge; for the others see the fields of the same names of `Certificate`."""
 
     inner_edges: int
     merged_edges: int
     wrong_edges: int
+    regions: Int64[np.ndarray, " n"]
 
 
 class InteriorFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` are the mismatches, the largest first; for the others see the fields of the same names of
+    `Certificate`.
+    """
 
     interior_mismatches: int
     interior_roundings: int
     largest_mismatch: float
+    regions: Int64[np.ndarray, " n"]
 
 
 class SampleFigures(NamedTuple):
-    """See the fields of the same names of `Certificate`."""
+    """`regions` hold samples that they should not; for the others see the fields of the same names of `Certificate`."""
 
     samples: int
     sample_misses: int
     sample_roundings: int
     samples_uncovered: int
+    regions: Int64[np.ndarray, " n"]
 
 
-def count_duplicates(partition: "Partition") -> int:
-    """Regions less different patterns."""
+def repeated_patterns(partition: "Partition") -> Int64[np.ndarray, " n"]:
+    """Regions whose pattern one before them has."""
     prefix = np.zeros(1, dtype=np.int64)  # number of the pattern so far of each face before the stage
     for parents, words in zip(partition.parents, partition.bits, strict=True):
         rows = np.column_stack([prefix[parents].astype(np.uint64), words])
         records = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).reshape(len(rows))
         _, prefix = np.unique(records, return_inverse=True)
-    return partition.n_regions - len(np.unique(prefix))
+    _, first = np.unique(prefix, return_index=True)
+    is_first = np.zeros(partition.n_regions, dtype=bool)
+    is_first[first] = True
+    return np.flatnonzero(~is_first)
 
 
 def neighbour_figures(partition: "Partition", rounding: Rounding, progress: bool) -> NeighbourFigures:
     """Compare the patterns on both sides of every inner edge."""
     inner = np.nonzero((partition.edge_faces >= 0).all(axis=1))[0]
-    single = merged = 0
+    n_merged, wrong = 0, [np.empty(0, dtype=np.int64)]
     n_units = [stage.n_units for stage in partition.network.stages]
     n_edges = _at_once(_EDGES_PER_BATCH, max(n_units, default=1))
     n_compared = _at_once(_POINTS_PER_BATCH, 16 * sum(n_units))
     for batch in batches(len(inner), n_edges, "neighbours", progress):
         edges = inner[batch]
         plain = _differ_in_label(partition, edges)
-        single += int(plain.sum())
         for others in np.array_split(edges[~plain], 1 + (~plain).sum() // n_compared):
             if len(others):
                 in_label, alone = _compare_units(partition, others)
-                single += int((in_label & alone).sum())
-                merged += int(_vanish(partition, others[in_label & ~alone], rounding).sum())
-    return NeighbourFigures(len(inner), merged, len(inner) - single - merged)
+                several = others[in_label & ~alone]
+                merged = _vanish(partition, several, rounding)
+                n_merged += int(merged.sum())
+                wrong += [others[~in_label], several[~merged]]
+    edges = np.concatenate(wrong)
+    return NeighbourFigures(len(inner), n_merged, len(edges), np.unique(partition.edge_faces[edges]).astype(np.int64))
 
 
 def interior_figures(partition: "Partition", rounding: Rounding, progress: bool) -> InteriorFigures:
     """Compare each region's pattern with the network's forward pass at its interior point."""
-    mismatches = roundings = 0
-    largest = 0.0
+    n_roundings, mismatches = 0, [np.empty(0, dtype=np.int64)]
     for batch in batches(partition.n_regions, points_at_once(partition), "interior points", progress):
         regions = np.arange(partition.n_regions)[batch]
         wrong, rounded = compare_with_forward(partition, partition.interior_points[batch], regions, rounding)
-        mismatches, roundings = mismatches + len(wrong), roundings + len(rounded)
-        largest = max(largest, float(partition.areas[regions[wrong]].max(initial=0.0)))
-    return InteriorFigures(mismatches, roundings, largest / float(partition.areas.sum()))
+        n_roundings += len(rounded)
+        mismatches.append(regions[wrong])
+    found = np.concatenate(mismatches)
+    found = found[np.argsort(-partition.areas[found], kind="stable")]
+    largest = float(partition.areas[found].max(initial=0.0)) / float(partition.areas.sum())
+    return InteriorFigures(len(found), n_roundings, largest, found)
 
 
 def sample_figures(
@@ -120,17 +134,26 @@ def sample_figures(
 ) -> SampleFigures:
     """Compare the pattern of the region that holds a random point with the network's forward pass there."""
     generator = np.random.default_rng(seed)
-    misses = roundings = uncovered = 0
+    n_roundings, n_uncovered, misses = 0, 0, [np.empty(0, dtype=np.int64)]
     for batch in batches(n_samples, points_at_once(partition), "samples", progress):
         points = _uniform_points(partition.domain, len(range(n_samples)[batch]), generator)
         regions = partition.locate(points)
         found = regions >= 0
-        uncovered += int((~found).sum())
+        n_uncovered += int((~found).sum())
         wrong, rounded = compare_with_forward(partition, points[found], regions[found], rounding)
-        misses, roundings = misses + len(wrong), roundings + len(rounded)
+        n_roundings += len(rounded)
+        misses.append(regions[found][wrong])
+    missed = np.concatenate(misses)
+    n_misses = len(missed)
     if partition.complete:
-        misses, uncovered = misses + uncovered, 0
-    return SampleFigures(n_samples, misses, roundings, uncovered)
+        n_misses, n_uncovered = n_misses + n_uncovered, 0
+    return SampleFigures(n_samples, n_misses, n_roundings, n_uncovered, np.unique(missed))
+
+
+def samples_by_default(partition: "Partition") -> int:
+    """100 000, or as many as their values before nonlinearities are some hundred millions of numbers."""
+    n_units = sum(stage.n_units for stage in partition.network.stages)
+    return min(_SAMPLES, max(1, _SAMPLED_VALUES // max(1, n_units)))
 
 
 def points_at_once(partition: "Partition") -> int:

@@ -1,7 +1,7 @@
 """A certificate of a partition: what must hold of the linear regions of a network on a slice, checked, with figures."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,7 +9,15 @@ from splinegeo._convexity_checks import convexity_figures
 from splinegeo._corner_checks import corner_figures
 from splinegeo._map_checks import map_figures
 from splinegeo._mesh_checks import mesh_figures
-from splinegeo._pattern_checks import Rounding, count_duplicates, interior_figures, neighbour_figures, sample_figures
+from splinegeo._pattern_checks import (
+    Rounding,
+    interior_figures,
+    neighbour_figures,
+    repeated_patterns,
+    sample_figures,
+    samples_by_default,
+)
+from splinegeo._vertex_checks import vertex_figures
 from splinegeo.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
 
 # The sum of the areas is exact to the rounding of a sum.
 _AREA = 2.0**-40
+# Regions that a report names for each check that they fail.
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,15 @@ class Certificate:
     """The same, but within rounding."""
     largest_mismatch: float
     """Area of the largest mismatching region, in shares of the area."""
+    vertices: int
+    """Vertices at which the forward pass was compared with the patterns of all regions about them."""
+    vertex_mismatches: int
+    """Regions whose pattern the forward pass at one of their corners excludes, beyond rounding: as they are convex, a
+    region without has its pattern throughout."""
+    vertex_roundings: int
+    """The same, but narrower than `position`, so that their corners may lie anywhere about them."""
     samples: int
-    """Random points of the domain."""
+    """Random points of the domain, drawn with the seed."""
     sample_misses: int
     """Of the samples: those that a region of another pattern than the forward pass's holds, or none."""
     sample_roundings: int
@@ -94,6 +111,9 @@ class Certificate:
     wrong_corners: int
     """Of these: those with another number of corners than their polygon without those on the line through their
     neighbours."""
+    suspects: tuple[tuple[str, tuple[int, ...]], ...]
+    """The regions that did not pass, by the check's name in the report; the checks that all regions passed are left
+    out. For edges the regions beside the wrong ones, for interior points the largest first."""
 
     @property
     def ok(self) -> bool:
@@ -129,6 +149,10 @@ class Certificate:
             (
                 not self.largest_mismatch <= self.position,
                 f"{self.interior_mismatches} regions have another pattern than the forward pass",
+            ),
+            (
+                self.vertex_mismatches > 0,
+                f"{self.vertex_mismatches} regions have another pattern than the forward pass at a corner",
             ),
             (
                 self.sample_misses > 0,
@@ -167,6 +191,8 @@ class Certificate:
                       f"{self.misplaced_edges} misplaced"),
             ("patterns", f"{self.duplicate_patterns} repeated"),
             ("interior points", f"{self.interior_mismatches} mismatches, {self.interior_roundings} within rounding"),
+            ("vertices", f"{self.vertex_mismatches} regions mismatch at some of {self.vertices} vertices, "
+                         f"{self.vertex_roundings} within rounding"),
             ("samples", f"{self.sample_misses} misses of {self.samples}, {self.sample_roundings} within rounding, "
                         f"{self.samples_uncovered} uncovered"),
             ("affine maps", f"of {self.compared_maps} regions: A {self.map_error:.0e}, B {self.offset_error:.0e}, "
@@ -174,36 +200,53 @@ class Certificate:
                             f"norm² {self.norm_error:.0e}; {self.map_roundings} within rounding"),
             ("corners", f"{self.wrong_corners} wrong of {self.compared_corners} regions"),
         )  # fmt: skip
-        return "\n".join([f"Certificate of {regions}: {verdict}", *(f"  {name:22}{text}" for name, text in lines)])
+        where = [] if self.ok else [(f"see {check}", _named(found)) for check, found in self.suspects]
+        return "\n".join(
+            [f"Certificate of {regions}: {verdict}", *(f"  {name:22}{text}" for name, text in (*lines, *where))]
+        )
 
 
-def certify(partition: "Partition", n_samples: int = 100_000, seed: int = 0, *, progress: bool = False) -> Certificate:
+def _named(regions: tuple[int, ...]) -> str:
+    """Some of the regions, for a report."""
+    text = ("region " if len(regions) == 1 else "regions ") + ", ".join(map(str, regions[:_NAMED]))
+    return text if len(regions) <= _NAMED else f"{text}, ... ({len(regions)} in all)"
+
+
+def certify(
+    partition: "Partition", n_samples: int | None = None, seed: int = 0, *, progress: bool = False
+) -> Certificate:
     """Check a partition against its network, independently of how it was made, in bounded memory.
 
-    Areas, convexity, Euler's characteristic and labels of the mesh; uniqueness of the patterns; on every inner edge,
-    that the patterns on both sides differ in the unit that the edge names; the network's forward pass at an interior
-    point of every region and at `n_samples` random points; maps, centroids, radii and norms of some regions against
-    torch's Jacobian, and their corners. Raises `InvalidArgumentError` for fewer than 0 samples.
+    All regions, edges and vertices: areas, convexity, Euler's characteristic and labels of the mesh; uniqueness of the
+    patterns; on every inner edge, that the patterns on both sides differ in the unit that the edge names; the network's
+    forward pass at an interior point of every region, and at every vertex against all regions about it. A part, drawn
+    with the seed and counted in the report: the forward pass at `n_samples` random points (default: 100 000; fewer for
+    networks of more than 2684 units, 2²⁸ by the number of units); maps, centroids, radii and norms of up to 256 regions
+    against torch's Jacobian; the corners of up to 1024. Raises `InvalidArgumentError` for fewer than 0 samples.
     """
+    if n_samples is None:
+        n_samples = samples_by_default(partition)
     if not (isinstance(n_samples, int | np.integer) and n_samples >= 0):
         raise InvalidArgumentError(f"n_samples must be a whole number that is not negative, not {n_samples!r}")
     rounding = Rounding.of(partition)
-    mesh = mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position)
-    convexity = convexity_figures(partition, rounding)
-    neighbours = neighbour_figures(partition, rounding, progress)
-    interior = interior_figures(partition, rounding, progress)
-    samples = sample_figures(partition, n_samples, seed, rounding, progress)
-    maps = map_figures(partition, rounding, seed, progress)
-    corners = corner_figures(partition, rounding.position, seed)
+    figures: dict[str, Any] = {
+        "area error": mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position),
+        "convexity": convexity_figures(partition, rounding),
+        "edges": neighbour_figures(partition, rounding, progress),
+        "interior points": interior_figures(partition, rounding, progress),
+        "vertices": vertex_figures(partition, rounding, progress),
+        "samples": sample_figures(partition, n_samples, seed, rounding, progress),
+        "affine maps": map_figures(partition, rounding, seed, progress),
+        "corners": corner_figures(partition, rounding.position, seed),
+    }
+    repeated = repeated_patterns(partition)
+    found = {check: of_check.regions for check, of_check in figures.items()} | {"patterns": repeated}
+    named = {name: value for of_check in figures.values() for name, value in of_check._asdict().items()}
+    del named["regions"]
     return Certificate(
         n_regions=partition.n_regions,
         complete=partition.complete,
-        **mesh._asdict(),
-        **convexity._asdict(),
-        duplicate_patterns=count_duplicates(partition),
-        **neighbours._asdict(),
-        **interior._asdict(),
-        **samples._asdict(),
-        **maps._asdict(),
-        **corners._asdict(),
+        duplicate_patterns=len(repeated),
+        suspects=tuple((check, tuple(regions.tolist())) for check, regions in found.items() if len(regions)),
+        **named,
     )

@@ -293,10 +293,12 @@ class Partition:
         """
         return local_centroids_in_discs(self, centers, radius)
 
-    def certify(self, n_samples: int = 100_000, seed: int = 0, *, progress: bool = False) -> Certificate:
+    def certify(self, n_samples: int | None = None, seed: int = 0, *, progress: bool = False) -> Certificate:
         """Check the partition against the network's own forward pass and against what must hold of any subdivision.
 
-        `n_samples` random points are compared besides one of each region. Raises `InvalidArgumentError`.
+        Printed, the result is a report: a verdict of one line, then the figures that the fields of `Certificate`
+        explain; a failing one names regions. `n_samples` random points are compared besides all vertices and one point
+        of each region (default: 100 000, fewer for networks of many units). Raises `InvalidArgumentError`.
         """
         return certify(self, n_samples, seed, progress=progress)
 
