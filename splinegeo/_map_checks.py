@@ -1,6 +1,7 @@
 """Figures of a certificate that concern affine maps: maps, centroids, radii and norms, against torch's own Jacobian."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from splinegeo._pattern_checks import Rounding, active_units, depths
 from splinegeo._torch_threads import one_torch_thread
 from splinegeo.network import KeepFloat64, Network
 from splinegeo.region_maps import affine_before
+from splinegeo.restriction import has_operators
 from splinegeo.slice_maps import slice_map_blocks
 
 if TYPE_CHECKING:
@@ -152,14 +154,33 @@ def _batches(partition: "Partition", n: int) -> Iterator[slice]:
 
 
 def _slice_maps(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n C 3"]:
-    """Slice maps of some regions: those that the partition holds, or block by block as it would compute them."""
+    """Slice maps of some regions: those that the partition holds, or as it would compute them."""
     if "slice_maps" in vars(partition):
         return partition.slice_maps[regions].astype(np.float64)
-    chosen = np.empty((len(regions), partition.network.n_outputs, 3))
-    for place, maps in slice_map_blocks(partition):
-        a, b = np.searchsorted(regions, [place.start, place.stop])
-        chosen[a:b] = maps[regions[a:b] - place.start]
-    return chosen
+    maps = np.empty((len(regions), partition.network.n_outputs, 3))
+    if len(regions):
+        for place, block in slice_map_blocks(_family(partition, regions)):
+            maps[place] = block
+    return maps
+
+
+def _family(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> "Partition":
+    """Some regions and the faces that they were cut from, as a partition whose mesh has corners no more: the map of a
+    region depends on no other.
+    """
+    parents, bits = list(partition.parents), list(partition.bits)
+    faces = regions
+    for index in range(len(parents) - 1, -1, -1):
+        of_faces = partition.parents[index][faces]
+        before, parents[index] = np.unique(of_faces, return_inverse=True)
+        parents[index] = parents[index].astype(partition.parents[index].dtype)
+        bits[index] = partition.bits[index][faces]
+        faces = before
+    mesh = replace(partition.mesh, offsets=np.zeros(len(regions) + 1, dtype=np.int64))
+    family = replace(partition, mesh=mesh, parents=tuple(parents), bits=tuple(bits))
+    if has_operators(partition.network):
+        vars(family)["restriction"] = partition.restriction
+    return family
 
 
 class _Compared(NamedTuple):

@@ -11,6 +11,7 @@ from pooled_network import pooled_case
 from torch import nn
 
 import splinegeo as sg
+from splinegeo._map_checks import _slice_maps
 from splinegeo._pattern_checks import Rounding, samples_by_default
 from splinegeo._vertex_checks import vertex_figures
 from splinegeo.certificate import certify
@@ -181,3 +182,12 @@ def test_fewer_samples_of_networks_with_many_units() -> None:
     assert samples_by_default(wide) == 2**28 // 3000
     small = sg.enumerate_regions(mlp((2, 4, 2), bias=True, seed=0), IDENTITY_PLANE, sg.Box(1.0))
     assert certify(small).samples == 100_000
+
+
+@pytest.mark.parametrize("maxima", [False, True])
+def test_maps_of_some_regions_are_those_of_all(maxima: bool) -> None:
+    """What a certificate compares of a partition that holds no maps yet."""
+    partition = pooled_case()[1] if maxima else thousands()
+    regions = np.unique(np.random.default_rng(0).integers(0, partition.n_regions, 50))
+    family = _slice_maps(replace(partition), regions)
+    np.testing.assert_allclose(family, replace(partition).slice_maps[regions], rtol=0, atol=1e-13)
