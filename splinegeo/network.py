@@ -15,6 +15,7 @@ from splinegeo._torch_threads import one_torch_thread
 from splinegeo.affine import Affine, AffineMap, TorchAffine
 from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
 from splinegeo.operations import CASTS, is_linear, is_row_major
+from splinegeo.overwriting import Overwriting
 from splinegeo.piecewise import is_piecewise
 from splinegeo.program import Calls, calls_of, program_for
 from splinegeo.reading import read_stages
@@ -50,8 +51,12 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
         raise UnsupportedModuleError(f"the network must be a torch.nn.Module, but is a {type(model).__name__}")
     with torch.inference_mode(False), torch.no_grad(), one_torch_thread():
         duplicate = float64_copy(model)
-        calls = calls_of(trace(duplicate))
+        traced = trace(duplicate)
+        overwriting = Overwriting.of(traced)
+        calls = calls_of(traced)
         program = program_for(calls, _shape_of_input(calls, input_shape))
+        with KeepFloat64():
+            overwriting.check(program.input_shape)
         network = read_stages(program)
         _compare_forward(network, duplicate)
     return replace(network, module=duplicate)

@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from splinegeo.errors import UnsupportedModuleError
 from splinegeo.piecewise import is_piecewise, takes_two
-from splinegeo.torch_calls import describe, name_of
+from splinegeo.torch_calls import describe, is_in_place, name_of
 from splinegeo.tracing import Trace
 
 READABLE = (
@@ -97,6 +97,15 @@ def is_row_major(trace: Trace, node: fx.Node) -> bool:
     if node.op == "call_module":
         return type(trace.submodule(node)) in _ROW_MAJOR_MODULES
     return name_of(node) in _ROW_MAJOR
+
+
+def is_new_tensor(trace: Trace, node: fx.Node) -> bool:
+    """Is the call's result certain to lie in memory of its own, apart from that of its arguments?"""
+    if is_in_place(trace, node):
+        return False
+    if node.op == "call_module":
+        return not (is_pass_through(trace, node) or is_row_major(trace, node))
+    return name_of(node) in _SUMS | _PRODUCTS or is_metadata(node) or is_piecewise(trace, node)
 
 
 def is_linear(trace: Trace, node: fx.Node) -> bool:

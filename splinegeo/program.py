@@ -85,7 +85,7 @@ def _take_values_of_extrema(trace: Trace) -> None:
             for user in list(node.users):
                 if name_of(user) == "values" or (name_of(user) == "getitem" and user.args[1] == 0):
                     user.replace_all_uses_with(node)
-                elif user.users:
+                elif user.users or user.op == "output":
                     raise UnsupportedModuleError(
                         f"{describe(trace, node)} is used for its indices, which are not piecewise affine: "
                         "use its values alone"
@@ -156,7 +156,7 @@ def program_for(calls: Calls, input_shape: Sequence[int]) -> Program:
     for node in (node for node in calls.trace.graph.nodes if node in wanted):
         try:
             args, kwargs = _arguments(node, example, constants)
-            _check_width(calls, node, args, input_shape)
+            _check_width(calls, node, (*args, *kwargs.values()), input_shape)
             if node not in dependent:
                 constants[node] = _in_float64(carry_out(calls.trace, node, args, kwargs))
             elif is_piecewise(calls.trace, node):
@@ -194,14 +194,14 @@ def _in_float64(value: Any) -> Any:
 
 
 def _check_width(calls: Calls, node: fx.Node, args: tuple[Any, ...], input_shape: Sequence[int]) -> None:
-    if not is_linear(calls.trace, node) or not isinstance(args[0], Tensor):
+    if not is_linear(calls.trace, node) or not (args and isinstance(args[0], Tensor)):
         return
     layer, width = calls.trace.submodule(node), args[0].shape[-1]
     if width == layer.in_features:
         return
-    before = node.args[0]
-    while isinstance(before, fx.Node) and is_row_major(calls.trace, before):
-        before = before.args[0]
+    before = node.all_input_nodes[0]
+    while is_row_major(calls.trace, before):
+        before = before.all_input_nodes[0]
     if before is calls.input:
         raise ShapeError(
             f"the network takes {layer.in_features} inputs, "

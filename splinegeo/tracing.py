@@ -134,15 +134,16 @@ def float64_copy(model: nn.Module) -> nn.Module:
     `UnsupportedModuleError` for forward hooks, which may change what a module computes, and `InvalidNetworkError` for
     parameters that are not initialised, without values or not real.
     """
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model.module
-    model = getattr(model, "_orig_mod", model)  # torch.compile keeps the module there
+    model = _unwrapped(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise UnsupportedModuleError(
             "the network is a TorchScript module, which cannot be traced: give the module it was made from"
         )
     memo: dict[int, Any] = {}
+    wrappers = []
     for path, module in model.named_modules():
+        if _unwrapped(module) is not module:
+            wrappers.append(module)
         _refuse_hooks(module, path or THE_NETWORK)
         for tensor in _tensors(module):
             if isinstance(tensor, UninitializedParameter):
@@ -157,6 +158,8 @@ def float64_copy(model: nn.Module) -> nn.Module:
                 )
             memo.setdefault(id(tensor), _in_float64(tensor))
     try:
+        for wrapper in reversed(wrappers):  # from within: the copy holds what is wrapped in the wrappers' place
+            memo[id(wrapper)] = copy.deepcopy(_unwrapped(wrapper), memo)
         duplicate = copy.deepcopy(model, memo)
     except Exception as error:  # a module may hold anything: files, locks, generators
         raise InvalidNetworkError(f"the network cannot be copied: {error}") from error
@@ -165,6 +168,17 @@ def float64_copy(model: nn.Module) -> nn.Module:
     for module in list(duplicate.modules()):
         _resolve(module)
     return duplicate.requires_grad_(False)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The module within those that spread it over devices, or compile it."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif "_orig_mod" in module._modules:  # torch.compile keeps the module there
+            module = module.get_submodule("_orig_mod")
+        else:
+            return module
 
 
 def _in_float64(tensor: Tensor) -> Tensor:
@@ -189,7 +203,7 @@ def _refuse_hooks(module: nn.Module, path: str) -> None:
             f"layer '{path}' has a forward hook, which may change what it computes: "
             "remove it (handle.remove()) before the network is read"
         )
-    if "forward" in vars(module):
+    if "forward" in vars(module) and _unwrapped(module) is module:
         raise UnsupportedModuleError(
             f"layer '{path}' has a forward of its own set on the object: define it in a class instead"
         )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from piecewise_zoo import Forward, randomised
@@ -190,10 +191,82 @@ def test_what_a_trace_does_not_show_is_found_by_comparison(name: str) -> None:
     assert "not what its trace shows" in message
 
 
+def _written_view(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    y[:, :2].relu_()
+    return y
+
+
+def _written_part(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    _, last = y.chunk(2, 1)
+    last.clamp_(min=0.0)
+    return m.fc.weight[0, 0] * y
+
+
+def _written_by_a_layer(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    z = m.act(y.unflatten(1, (2, 2)))
+    return z.sum(1) - y[:, :2]
+
+
+def _written_after_dropout(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    return functional.relu(functional.dropout(y, 0.5, m.training), inplace=True) + y
+
+
+OVERWRITTEN = {
+    "a slice": (_written_view, "'relu'"),
+    "one of two parts": (_written_part, "'clamp'"),
+    "a layer in place on a view": (_written_by_a_layer, "layer 'act' (ReLU)"),
+    "what dropout returns": (_written_after_dropout, "'relu'"),
+}
+
+
+@pytest.mark.parametrize("name", OVERWRITTEN)
+def test_writing_over_views_is_found_where_it_changes_nothing_at_most_inputs(name: str) -> None:
+    function, what = OVERWRITTEN[name]
+    model = randomised(Forward(function, fc=nn.Linear(3, 4), act=nn.ReLU(inplace=True)))
+    with torch.no_grad():
+        model.fc.bias.fill_(1e3)
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 3)))
+    below = torch.linalg.lstsq(model.fc.weight, -2e3 * torch.ones(4, 1, dtype=torch.float64)).solution.T
+    assert bool((model.fc(x) > 0).all())
+    assert bool((model.fc(below) < 0).any())
+    message = refusal(model, (3,), InvalidNetworkError)
+    assert "not what its trace shows" in message
+    assert what in message
+
+
+def _rest_is_not_written(m: Any, x: Tensor) -> Tensor:
+    first, last = m.fc(x).chunk(2, 1)
+    n = first.shape[0]
+    first.relu_()
+    return torch.cat([first.view(n, -1), last], 1)
+
+
+def _view_is_used_alone(m: Any, x: Tensor) -> Tensor:
+    y = m.fc(x)
+    z = y.view(-1, 2, 2)
+    functional.relu(z, inplace=True)
+    z.clamp_(max=0.5)
+    return z.flatten(1) + m.fc(x)
+
+
+@pytest.mark.parametrize("function", [_rest_is_not_written, _view_is_used_alone])
+def test_writing_over_what_nobody_else_uses_is_read(function: Callable[[Any, Tensor], Tensor]) -> None:
+    model = randomised(Forward(function, fc=nn.Linear(3, 4)))
+    x = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(x)
+    np.testing.assert_allclose(read_network(model)(x.numpy()), expected.numpy(), rtol=1e-12, atol=1e-14)
+
+
 RESULTS: dict[str, tuple[Callable[[Any, Tensor], Any], type[SplineGeoError], str]] = {
     "two tensors": (lambda m, x: (x, m.fc(x)), UnsupportedModuleError, "returns a tuple"),
     "a dictionary": (lambda m, x: {"y": m.fc(x)}, UnsupportedModuleError, "returns a dict"),
     "chunks": (lambda m, x: m.fc(x).chunk(2, 1), UnsupportedModuleError, "returns a tuple"),
+    "a maximum and its index": (lambda m, x: m.fc(x).max(1), UnsupportedModuleError, "used for its indices"),
     "nothing": (lambda m, x: None, UnsupportedModuleError, "returns a NoneType"),
     "a constant": (lambda m, x: m.fc.weight, InvalidNetworkError, "does not depend on its input"),
     "a number for the batch": (lambda m, x: m.fc(x).sum(), InvalidNetworkError, "one row for each sample"),

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from splinegeo import tracing
-from splinegeo.errors import InvalidNetworkError, UnsupportedModuleError
+from splinegeo.errors import InvalidNetworkError, ShapeError, UnsupportedModuleError
 from splinegeo.network import read_network
 
 
@@ -177,6 +177,36 @@ def test_wrappers_are_looked_through() -> None:
     model = three_layers().double()
     for wrapped in (nn.DataParallel(model), torch.compile(model)):
         np.testing.assert_allclose(read_network(wrapped)(X), outputs(model, X), rtol=1e-12)
+
+
+def test_wrappers_within_a_network_are_looked_through() -> None:
+    """Whichever way round they are, and a module that is used with and without one stays one module."""
+    shared = nn.Linear(6, 6)
+    body = nn.Sequential(shared, nn.ReLU(), nn.Linear(6, 4))
+    plain = nn.Sequential(shared, nn.ReLU(), body, nn.ReLU(), nn.Linear(4, 3)).double()
+    expected = outputs(plain, X)
+    compiled = torch.compile(nn.DataParallel(body), backend="eager")
+    wrapped = nn.Sequential(torch.compile(shared, backend="eager"), nn.ReLU(), nn.Sequential(compiled), *plain[3:])
+    network = read_network(nn.DataParallel(torch.compile(wrapped, backend="eager")))
+    np.testing.assert_allclose(network(X), expected, rtol=1e-12)
+    assert network.module is not None
+    assert network.module.get_submodule("0") is network.module.get_submodule("2.0.0")
+    compiled.register_forward_hook(lambda *_: None)
+    with pytest.raises(UnsupportedModuleError, match=r"'2\.0' has a forward hook"):
+        read_network(wrapped)
+
+
+def test_layers_take_their_input_by_its_name_too() -> None:
+    def forward(m: Forward, x: Tensor) -> Tensor:
+        h = m.relu(input=m.norm(input=m.first(input=torch.flatten(input=x, start_dim=1))))
+        return m.last(input=torch.cat(tensors=[h, torch.clamp(input=h, min=0.1, max=0.4)], dim=1))
+
+    parts = {"first": nn.Linear(6, 4), "norm": nn.BatchNorm1d(4), "relu": nn.ReLU(), "last": nn.Linear(8, 2)}
+    model = Forward(forward, **parts).double().eval()
+    np.testing.assert_allclose(read_network(model)(X), outputs(model, X), rtol=1e-12)
+    np.testing.assert_allclose(read_network(model, (2, 3))(X), outputs(model, X), rtol=1e-12)
+    with pytest.raises(ShapeError, match=r"takes 6 inputs, but an input of shape \(5,\) holds 5"):
+        read_network(model, (5,))
 
 
 def test_calls_in_the_dark_are_not_read() -> None:
