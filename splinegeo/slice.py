@@ -20,8 +20,8 @@ _ORTHONORMAL = 1e-8
 _DEFAULT_MARGIN = 0.5
 # Turns and areas of a polygon below this share of its size squared are the rounding of corners that were computed.
 _STRAIGHT = 1e-12
-# Squares of larger coordinates would overflow.
-_LARGEST = 1e150
+# Products of three larger coordinates would overflow.
+_LARGEST = 1e100
 
 
 def as_numbers(values: object, what: str) -> Float64[np.ndarray, "..."]:
@@ -203,8 +203,8 @@ def domain_polygon(domain: "Box | ArrayLike | None", plane: Slice) -> Float64[np
     if isinstance(domain, Box):
         return _convex_polygon(domain.polygon())
     try:
-        polygon = np.asarray(domain, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        polygon = as_numbers(domain, "the domain")
+    except ShapeError as error:
         raise InvalidDomainError("a domain is a Box or a convex polygon, an array of numbers (k, 2)") from error
     return _convex_polygon(polygon)
 

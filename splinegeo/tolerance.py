@@ -20,6 +20,8 @@ _COORDINATES = 2.0**-50
 # Vertices at which the sizes of a network's values are taken, or fewer where they would take more bytes.
 _SIZE_POINTS = 4096
 _SIZE_BYTES = 1 << 28
+# Pairs of a domain's corners whose distances are held at once.
+_CORNER_PAIRS = 1 << 20
 # Where a stage's outputs cancel, their sizes say nothing of their rounding errors, which are those of the values that
 # cancelled: an output counts as no smaller than this share of the scale that it was computed at. Roundings of different
 # outputs are independent, and add as squares.
@@ -28,7 +30,9 @@ _INHERITED = 2.0**-3
 
 def merging_distance(domain: Float64[np.ndarray, "k 2"]) -> float:
     """The distance, in slice coordinates, below which crossings of an edge share a vertex."""
-    diameter = float(np.linalg.norm(domain[:, None] - domain, axis=-1).max())
+    step = max(1, _CORNER_PAIRS // len(domain))
+    blocks = (domain[begin : begin + step, None] for begin in range(0, len(domain), step))
+    diameter = max(float(np.linalg.norm(block - domain, axis=-1).max()) for block in blocks)
     return max(CLOSENESS * TOLERANCE * diameter, coordinate_rounding(domain))
 
 
@@ -45,7 +49,8 @@ def unit_tolerance(
     `sizes` bound each of the stage's inputs; `noise` are the sizes of the values whose rounding errors they carry.
     """
     scale = stage.affine.bounds(sizes) + np.abs(stage.affine.bias)
-    inherited = stage.affine.spreads(noise)
+    # An input that is 0 everywhere, as of a unit that is off, carries no rounding.
+    inherited = stage.affine.spreads(np.where(sizes > 0, noise, 0.0))
     steepest = np.maximum(1.0, np.abs(stage.slopes))
     tolerance = np.where(stage.carried, np.inf, TOLERANCE * (scale + inherited))
     return tolerance, steepest * (_INHERITED * scale + inherited)

@@ -80,7 +80,8 @@ def test_extra_corners_on_the_sides_change_nothing() -> None:
 def test_lists_tensors_and_integers_are_polygons() -> None:
     square = [[0, 0], [2, 0], [2, 2], [0, 2]]
     keys = regions(np.array(square, dtype=np.float64)).pattern_keys
-    for domain in (square, np.array(square), torch.tensor(square), torch.tensor(square).float()):
+    tensor = torch.tensor(square)
+    for domain in (square, np.array(square), tensor, tensor.float().requires_grad_(), list(tensor.bfloat16())):
         np.testing.assert_array_equal(regions(domain).pattern_keys, keys)
 
 
@@ -128,6 +129,7 @@ PENTAGRAM = [[np.cos(a), np.sin(a)] for a in np.arange(5) * 4 * np.pi / 5]
         (3.0, r"k >= 3"),
         ([[0, 0], [1, 0], [np.nan, 1]], "finite"),
         ([[0, 0], [np.inf, 0], [0, 1]], "finite"),
+        ([[0, 0], [1e120, 0], [0, 1e120]], r"within 1e\+100"),
     ],
 )
 def test_what_is_not_a_convex_polygon(domain: object, message: str) -> None:
@@ -136,10 +138,18 @@ def test_what_is_not_a_convex_polygon(domain: object, message: str) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("domain", ["Box", [["a", "b"]] * 3, [[0, 0], [1, 0], [1]], {"half_width": 1.0}])
+@pytest.mark.parametrize(
+    "domain", ["Box", [["a", "b"]] * 3, [["0", "1"]] * 3, [[0, 0], [1, 0], [1]], {"half_width": 1.0}, 1j * PENTAGON]
+)
 def test_what_is_no_array_of_numbers(domain: object) -> None:
     with pytest.raises(sg.InvalidDomainError):
         regions(domain)
+
+
+def test_the_largest_domain() -> None:
+    partition = regions(sg.Box(1e100))
+    assert partition.certify(1000).ok
+    np.testing.assert_array_equal(partition.locate(partition.interior_points), np.arange(partition.n_regions))
 
 
 @pytest.mark.parametrize("half_width", [0.0, -1.0, np.nan, np.inf])

@@ -1,5 +1,7 @@
 """When a unit's value is zero, and how near two crossings must be to share a vertex."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,19 @@ SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
 def test_about_the_origin_it_is_a_share_of_the_diameter() -> None:
     assert merging_distance(3 * SQUARE) == pytest.approx(CLOSENESS * TOLERANCE * 6 * np.sqrt(2))
+
+
+def test_many_corners_are_not_all_compared_at_once() -> None:
+    turns = np.linspace(0, 2 * np.pi, 3000, endpoint=False)
+    circle = np.column_stack([np.cos(turns), np.sin(turns)])
+    tracemalloc.start()
+    try:
+        distance = merging_distance(circle)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert distance == pytest.approx(CLOSENESS * TOLERANCE * 2)
+    assert peak < 8 * len(circle) ** 2
 
 
 def test_far_from_the_origin_it_is_above_the_rounding_of_coordinates() -> None:
@@ -41,3 +56,15 @@ def test_outputs_that_cancel_keep_the_rounding_of_what_has_cancelled() -> None:
     assert first[0] == pytest.approx(TOLERANCE)
     assert 2 * TOLERANCE < second[0] < 3 * TOLERANCE
     assert 0.1 * second[0] < third[0] < second[0]
+
+
+def test_inputs_that_are_nought_everywhere_carry_no_rounding() -> None:
+    """A unit that is off by far: what is added to its output is not within the rounding of its input."""
+    stages = (
+        Stage(Affine(np.array([[1.0], [-1.0]]), np.zeros(2)), np.zeros(2)),
+        Stage(Affine(np.array([[0.0, 3.0], [3.0, 0.0]]), np.array([1e-3, 1e-3])), np.zeros(2)),
+    )
+    network = Network(stages, Affine(np.eye(2), np.zeros(2)))
+    _, (alone, on) = stage_tolerances(network, np.array([[1e12], [2e12]]))
+    assert alone == pytest.approx(1e-3 * TOLERANCE)
+    assert on > 1e-3
