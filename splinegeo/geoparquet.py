@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+import torch
 from numpy.typing import ArrayLike
 
 from splinegeo._bits import unpack
 from splinegeo.atomic import replacing_file
 from splinegeo.errors import MissingExtraError, ShapeError
 from splinegeo.selection import region_polygons
+from splinegeo.slice import as_numbers
 from splinegeo.statistics import region_statistics
 
 if TYPE_CHECKING:
@@ -32,13 +34,16 @@ def write_geoparquet(
     one output its sign), `slice_norm` (Frobenius norm of the region's operator on the slice, A Uᵀ), and those given:
     names and one number a region, for instance `{"norm": partition.operator_norms()}`.
 
-    Raises `MissingExtraError` without pyarrow, `ShapeError` for a column that does not have one value a region or whose
-    name is taken.
+    Raises `MissingExtraError` without pyarrow, `ShapeError` for a column that does not have one value a region, whose
+    type cannot be written or whose name is taken.
     """
     parquet, arrow = _pyarrow()
     table = _own_columns(partition)
     for name, values in (columns or {}).items():
-        array = np.asarray(values)
+        array = as_numbers(values, f"column {name!r}") if isinstance(values, torch.Tensor) else np.asarray(values)
+        written = array.dtype.kind in "biufUM" and array.dtype.isnative and array.dtype != np.longdouble
+        if not (isinstance(name, str) and written):
+            raise ShapeError(f"column {name!r} must have a name, a string, and real numbers, texts or dates")
         if array.shape != (partition.n_regions,):
             raise ShapeError(
                 f"column {name!r} must have one value for each of the {partition.n_regions} regions, "

@@ -346,7 +346,7 @@ class Partition:
         return build_grid(self.mesh)
 
     def _check_region(self, r: int) -> None:
-        if not isinstance(r, int | np.integer):
+        if not isinstance(r, int | np.integer) or isinstance(r, bool):
             raise InvalidArgumentError(f"a region is a whole number, not {r!r}")
         if not 0 <= r < self.n_regions:
             raise IndexError(f"region {r} does not exist: there are {self.n_regions}")

@@ -89,7 +89,7 @@ def disc_centers(centers: ArrayLike) -> Float64[np.ndarray, "n 2"]:
 def disc_radius(radius: float) -> float:
     """The radius as a float. Raises `InvalidArgumentError` if it is not positive and finite."""
     if not (is_number(radius) and np.isfinite(radius) and radius > 0):
-        raise InvalidArgumentError(f"the radius of a disc must be positive and finite, not {radius}")
+        raise InvalidArgumentError(f"the radius of a disc must be positive and finite, not {radius!r}")
     return float(radius)
 
 

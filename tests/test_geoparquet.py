@@ -79,6 +79,10 @@ def test_columns_of_the_users_own(tmp_path: Path) -> None:
         ({"norm": np.zeros((1180, 2))}, "'norm' must have one value"),
         ({"area": np.zeros(1180)}, "'area' is there already"),
         ({"geometry": np.zeros(1180)}, "'geometry' is there already"),
+        ({"norm": 1j * np.zeros(1180)}, "'norm' must have a name, a string, and real numbers"),
+        ({"norm": np.zeros(1180, dtype=np.longdouble)}, "'norm' must have a name, a string, and real numbers"),
+        ({"norm": np.zeros(1180, dtype=">f8")}, "'norm' must have a name, a string, and real numbers"),
+        ({3: np.zeros(1180)}, "3 must have a name, a string"),
     ],
 )
 def test_columns_that_do_not_fit(columns: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
