@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import shapely
+import torch
 from networks import IDENTITY_PLANE, linear, region_patterns, torch_forward, workload
 from pooled_network import pooled_case
 from torch import nn
@@ -67,6 +68,9 @@ def test_columns_of_the_users_own(tmp_path: Path) -> None:
     inside = partition.slice_centroids[:, 0] > 0
     write_geoparquet(partition, str(tmp_path / "r.parquet"), {"norm": norms, "side": inside, "level": [1] * len(norms)})
     table = geopandas.read_parquet(tmp_path / "r.parquet")
+    tensor = torch.tensor(norms, requires_grad=True)
+    write_geoparquet(partition, tmp_path / "tensor.parquet", {"norm": tensor})
+    np.testing.assert_array_equal(geopandas.read_parquet(tmp_path / "tensor.parquet")["norm"], norms)
     np.testing.assert_array_equal(table["norm"], norms)
     np.testing.assert_array_equal(table["side"], inside)
     assert table["level"].sum() == partition.n_regions

@@ -167,6 +167,14 @@ def test_a_region_that_does_not_exist(r: int) -> None:
             query([0, r])
 
 
+@pytest.mark.parametrize("r", [True, 0.0, "0", None])
+def test_a_region_that_is_no_number(r: object) -> None:
+    partition = crossed_square()
+    for query in (partition.pattern, partition.affine_map):
+        with pytest.raises(sg.InvalidArgumentError, match="a region is a whole number"):
+            query(r)
+
+
 @pytest.mark.parametrize("regions", [[0.5], ["a"], [[0, 1]], [True, False], np.ones(5, dtype=bool)])
 def test_a_choice_of_regions_that_makes_no_sense(regions: object) -> None:
     """Fractions, words, tables, and masks of another length than the regions."""
