@@ -12,6 +12,9 @@ from numba import njit
 from splinegeo._bits import WORD, count_ones, lowest_one, single_bit
 from splinegeo._kernel import kernel
 
+# What a vertex is to a part of the faces: a corner, or one that a corner's row is computed from.
+CORNER, BETWEEN = 1, 2
+
 
 class Births(NamedTuple):
     """Vertices born in the last subdivision: x = (1 - s) u + s w, where the units that change sign between u and w
@@ -76,22 +79,28 @@ def independent_births(births, first_inside, wanted, starts):
 
 @njit(cache=True, nogil=True, inline="always")
 def _interpolate_row(rows, r, u, w, births, i, columns):
+    _interpolate(rows[r], rows[u], rows[w], births, i, columns)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _interpolate(row, begin, end, births, i, columns):
+    """Fill the row of the born vertex i from those of its ends, and the kinks between."""
     s = births.parameter[i]
-    n_units = rows.shape[1]
-    start = births.kink_start[i]
-    end = start + births.kink_count[i]
-    if end == start:
+    n_units = row.shape[0]
+    first_kink = births.kink_start[i]
+    last_kink = first_kink + births.kink_count[i]
+    if last_kink == first_kink:
         for j in range(n_units):
-            rows[r, j] = (1.0 - s) * rows[u, j] + s * rows[w, j]
+            row[j] = (1.0 - s) * begin[j] + s * end[j]
         return
-    first, first_unit = births.kink[start], births.kink_unit[start]
+    first, first_unit = births.kink[first_kink], births.kink_unit[first_kink]
     for j in range(n_units):
-        rows[r, j] = (1.0 - s) * rows[u, j] + s * rows[w, j] + first * columns[first_unit, j]
-    for k in range(start + 1, end):
+        row[j] = (1.0 - s) * begin[j] + s * end[j] + first * columns[first_unit, j]
+    for k in range(first_kink + 1, last_kink):
         kink = births.kink[k]
         unit = births.kink_unit[k]
         for j in range(n_units):
-            rows[r, j] += kink * columns[unit, j]
+            row[j] += kink * columns[unit, j]
 
 
 @kernel
@@ -153,6 +162,44 @@ def _add_born(vertex, n, n_older, births, columns, row_of, rows):
     row_of[vertex] = n
     _interpolate_row(rows, n, row_of[births.ends[i, 0]], row_of[births.ends[i, 1]], births, i, columns)
     return n + 1
+
+
+@kernel
+def mark_ends(births, n_older, use):
+    """Mark the born vertices that rows of marked ones are computed from, and the older ones."""
+    for i in range(births.ends.shape[0] - 1, -1, -1):  # each is born later than its ends
+        if use[n_older + i] != 0:
+            for k in range(2):
+                if use[births.ends[i, k]] == 0:
+                    use[births.ends[i, k]] = BETWEEN
+
+
+@kernel
+def fill_rows(older, births, columns, use, row_of, rows, between):
+    """Rows of the vertices in use, ascending: corners' in `rows`, the others' in `between`."""
+    n_older, n_corners, n_between = older.shape[0], 0, 0
+    for vertex in range(use.shape[0]):
+        if use[vertex] == 0:
+            continue
+        if use[vertex] == CORNER:
+            row_of[vertex], row = n_corners, rows[n_corners]
+            n_corners += 1
+        else:
+            row_of[vertex], row = n_between, between[n_between]
+            n_between += 1
+        if vertex < n_older:
+            for j in range(row.shape[0]):
+                row[j] = older[vertex, j]
+        else:
+            i = vertex - n_older
+            u, w = births.ends[i, 0], births.ends[i, 1]
+            first, last = _row_in_use(u, use, row_of, rows, between), _row_in_use(w, use, row_of, rows, between)
+            _interpolate(row, first, last, births, i, columns)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _row_in_use(vertex, use, row_of, rows, between):
+    return rows[row_of[vertex]] if use[vertex] == CORNER else between[row_of[vertex]]
 
 
 @kernel

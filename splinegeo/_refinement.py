@@ -9,6 +9,7 @@ from splinegeo._bits import pack, unpack
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import Watch, run_chunks
 from splinegeo._cutting import Begun, Limit, begin_cut, crossings_to_come, cut_by_stage
+from splinegeo._gathering import values_of_faces
 from splinegeo._groups import join_group
 from splinegeo._products import multiply_activated, product_tiles
 from splinegeo._rows import empty_rows
@@ -171,7 +172,7 @@ class Refinement:
         mesh = self.mesh.faces(begin, end)
         values = self.values
         if not self.finished and isinstance(values, Values):
-            values = values.at(self.mesh, begin, end, self.threads)
+            values = values_of_faces(values, self.mesh, begin, end)
         parents, bits, begun = list(self.parents), list(self.bits), self.begun
         if begun is not None:
             before, begun = begun.parents[begin:end], begun.part(begin, end)
