@@ -26,8 +26,6 @@ from splinegeo.tolerance import merging_distance, unit_tolerance
 
 # So many products keep a thread busy for longer than it takes to wake it.
 _MANY_PRODUCTS = 1 << 22
-# Units that change sign in the stages at work, where only these are tracked: their number is not known before.
-_KINKS_TO_COME = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,24 +82,6 @@ class Refinement:
                 return ancestors
         return None
 
-    @property
-    def bytes_of_units(self) -> int:
-        """What a face takes while the next stage cuts, for the units of the stages at work: about."""
-        n_units = sum(stage.n_units for stage in self.network.stages[self.index : self.index + 2])
-        if isinstance(self.values, Restriction):
-            return n_units // 8 + 16 * (self.values.n_kinks + _KINKS_TO_COME)
-        return 8 * n_units
-
-    @property
-    def bytes_held(self) -> int:
-        """What its own arrays take: faces, patterns, and values at vertices."""
-        arrays: list[object] = [*vars(self.mesh).values(), *self.parents, *self.bits]
-        if isinstance(self.values, Values):
-            arrays += [self.values.older, *(self.values.births or ())]
-        if self.begun is not None:
-            arrays += [*self.begun]
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-
     def advance(self, limit: Limit, watch: Watch) -> "Refinement":
         """The faces after one more stage."""
         if self.is_restricted:
@@ -129,6 +109,8 @@ class Refinement:
         if isinstance(following, Affine) and isinstance(values, Values):
             spare = values is not self.values
             values, sizes = _next_values(values, stage, following, cut, self.threads, spare)
+        elif isinstance(values, Values):
+            values = Values(np.empty((0, 0)))  # those of the last stage have served
         return replace(
             self,
             index=self.index + 1,

@@ -7,13 +7,24 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import nn
 from tqdm import tqdm
 
 from splinegeo._blas_threads import one_blas_thread
+from splinegeo._block_memory import (
+    USUAL_PARTS,
+    bytes_held,
+    bytes_of_network,
+    bytes_of_parts,
+    bytes_of_result,
+    bytes_of_whole,
+    faces_of_block,
+    parts_of_face,
+)
 from splinegeo._chunks import Watch
 from splinegeo._cutting import FIRST_CUT, Limit
+from splinegeo._freed_memory import give_back_freed_memory
 from splinegeo._groups import whole_families
 from splinegeo._refinement import Refinement
 from splinegeo.affine import Affine
@@ -26,14 +37,20 @@ from splinegeo.slice import Box, Slice, is_number
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
 
-# What a face costs while it is cut, beside the values at its vertices; and how many parts a stage makes of it, at most
-# on average in the networks that we have seen.
-_FACE_BYTES = 500
-_PARTS = 8
-# Where faces fill the memory, their blocks take so small a part of it beyond.
-_LEAST_LEFT = 4
-# Of the pattern words of a stage that is cut.
-_COPIES_OF_PATTERNS = 4
+# Of the memory: the share of the block that the caller holds while the next one is computed; and the smallest share
+# that is left for blocks of faces beside these faces.
+_GIVEN = 1 / 8
+_LEAST_LEFT = 1 / 4
+# The network's weights are part of the memory, unless they take more than this share.
+_MOST_OF_NETWORK = 1 / 2
+# Chords of so many units have room for all their meetings. Where there are more, room is made anew until it is enough,
+# and the first attempts are held beside the last one.
+_MOST_CHORDS = 128
+_ATTEMPTS = 3
+# But the rows of the faces that a few units have cut are to take no more than this share of the memory.
+_MOST_OF_COARSE = 1 / 32
+# Larger blocks are no faster: the system takes as long to give fresh memory as the work in it takes.
+_LARGEST_BLOCK = 1 << 27
 _PROBE_SEED = 2
 _ANOTHER = "the blocks are of another enumeration: choose another folder"
 
@@ -136,99 +153,135 @@ class RegionBlocks(Iterator["Partition"]):
 
     def _all(self, after: Place | None, n_blocks: int) -> "Iterator[tuple[Partition, Place]]":
         refinement, polygon = self._start
-        plane, area = self._arguments[1], polygon_area(polygon)
+        area = polygon_area(polygon)
+        memory = max(_MOST_OF_NETWORK * self._memory, self._memory - bytes_of_network(refinement.network))
         with tqdm(disable=not self._progress, unit=" faces", leave=False) as bar:
             done = 0.0
-            for block, place, share in self._parts(refinement, after, (), self._memory, Watch(bar)):
+            parts = self._parts(refinement, after, (), memory, _GIVEN * memory, Watch(bar))
+            del refinement  # from here on, what is held is held by those who account for it
+            for block, place, share in parts:
                 done += share
                 bar.set_postfix_str(f"{n_blocks} blocks, {done / area:.0%} of the domain")
                 if block is not None:
                     n_blocks += 1
-                    yield block.partition(plane, polygon, complete=not place), place  # never split: all of the domain
+                    yield block, place
+                    del block
 
     def _parts(
-        self, refinement: Refinement, after: Place | None, place: Place, memory: int, watch: Watch
-    ) -> Iterator[tuple[Refinement | None, Place, float]]:
+        self, refinement: Refinement, after: Place | None, place: Place, memory: float, given: float, watch: Watch
+    ) -> "Iterator[tuple[Partition | None, Place, float]]":
         """Blocks of a refinement with their places, and their areas for the progress bar; None for what is left out."""
         if after == ():
             yield None, place, self._area(refinement.mesh)
             return
         bounds: list[int] = []
-        while not refinement.finished and len(bounds := _bounds(refinement, memory, watch)) <= 2:
-            begins = _is_large(refinement, memory, watch)
-            refinement = refinement.begin_stage(watch) if begins else refinement.advance(Limit(None), watch)
+        while not refinement.finished:
+            if _begins(refinement, memory, watch):
+                refinement = refinement.begin_stage(watch)
+                continue
+            bounds = _bounds(refinement, memory, given if place else np.inf, watch)
+            if len(bounds) > 2:
+                break
+            refinement = refinement.advance(Limit(None), watch)
         if refinement.finished:
             if after is not None:
                 raise PartitionFileError(_ANOTHER)
-            yield refinement, place, self._area(refinement.mesh)
+            block = refinement.partition(self._arguments[1], self._start[1], complete=not place)  # never split: all
+            del refinement  # while the caller works with the block
+            share = self._area(block.mesh)
+            yield block, place, share
             return
         n_faces = refinement.mesh.n_faces
         last_left_out, n_before = after[0] if after is not None else (-1, n_faces)
         if n_before != n_faces or last_left_out >= len(bounds) - 1:
             raise PartitionFileError(_ANOTHER)
-        left = _memory_left(refinement, memory)
+        left = _memory_left(refinement, memory if place else memory - given)
+        give_back_freed_memory()  # of the work on all faces, before the work on their parts
         for i, (begin, end) in enumerate(pairwise(bounds)):
             left_out = after[1:] if after is not None and i == last_left_out else None
             part = (*place, (i, n_faces))
             if i < last_left_out or left_out == ():
                 yield None, part, self._area(refinement.mesh.faces(begin, end))
             else:
-                faces = refinement.part(begin, end)
-                if refinement.begun is None:
-                    faces = faces.advance(Limit(None), watch)
-                yield from self._parts(faces, left_out, part, left, watch)
+                yield from self._parts(_cut_part(refinement, begin, end, watch), left_out, part, left, given, watch)
 
     def _area(self, mesh: Mesh) -> float:
         """The faces' area where it is shown; measuring takes a while."""
         return float(mesh.areas().sum()) if self._progress else 0.0
 
 
-def _is_large(refinement: Refinement, memory: int, watch: Watch) -> bool:
-    """Whether the parts of a single face may take too much memory, and a few units can divide them before."""
-    if refinement.mesh.n_faces > 1 or not refinement.can_begin:
+def _cut_part(refinement: Refinement, begin: int, end: int, watch: Watch) -> Refinement:
+    """Some of the faces, cut by the next stage unless they are one that may take too much memory alone."""
+    faces = refinement.part(begin, end)
+    may_begin_again = refinement.begun is not None and faces.mesh.n_faces == 1
+    return faces if may_begin_again else faces.advance(Limit(None), watch)
+
+
+def _begins(refinement: Refinement, memory: float, watch: Watch) -> bool:
+    """Whether a few units are to cut before the others: where the parts of a single face may take too much memory, and
+    then until no face is crossed by so many units that they have no room for all their meetings.
+    """
+    one = refinement.mesh.n_faces == 1
+    if not refinement.can_begin or (not one and refinement.begun is None):
+        return False
+    if not one and bytes_held(refinement) > _MOST_OF_COARSE * memory:
         return False
     n_crossing = refinement.crossings_to_come(watch)
-    return bool(n_crossing[0] > FIRST_CUT and _bytes_of_parts(refinement, n_crossing).sum() > memory)
+    many = bool(n_crossing.max() > _MOST_CHORDS)
+    if not one:
+        return many
+    attempts = _ATTEMPTS if many else 1
+    return bool(n_crossing[0] > FIRST_CUT and attempts * bytes_of_parts(refinement, n_crossing)[0] > memory)
 
 
-def _bounds(refinement: Refinement, memory: int, watch: Watch) -> list[int]:
+def _bounds(refinement: Refinement, memory: float, given: float, watch: Watch) -> list[int]:
     """Where the faces are to be split before the next stage, or within one; first and last included."""
     n_faces = refinement.mesh.n_faces
     if refinement.begun is not None:
-        taken = _bytes_of_parts(refinement, refinement.crossings_to_come(watch))
+        taken = bytes_of_parts(refinement, refinement.crossings_to_come(watch)) + bytes_held(refinement) / n_faces
         return _full_blocks(taken, _memory_left(refinement, memory))
-    face_bytes = _PARTS * (_FACE_BYTES + refinement.bytes_of_units)
-    n_blocks = min(n_faces, -(-n_faces * face_bytes // memory))
-    if n_blocks > 1:  # the faces are kept while their blocks are computed
-        n_blocks = min(n_faces, -(-n_faces * face_bytes // _memory_left(refinement, memory)))
-    bounds = np.linspace(0, n_faces, n_blocks + 1).astype(int).tolist()
+    parts = USUAL_PARTS
+    if n_faces == 1 or _fits(refinement, parts, memory, given):
+        return [0, n_faces]
+    parts = parts_of_face(refinement, watch)
+    if _fits(refinement, parts, memory, given):
+        return [0, n_faces]
+    room = min(_LARGEST_BLOCK, _memory_left(refinement, memory))
+    most = faces_of_block(refinement, parts, room)
+    if _is_last(refinement) and np.isfinite(given):
+        most = min(most, max(1, int(given / bytes_of_result(refinement, parts))))
+    bounds = np.linspace(0, n_faces, -(-n_faces // most) + 1).astype(int).tolist()
     families = refinement.families
     if families is not None:
         bounds = sorted({whole_families(families, n) for n in bounds})
     return bounds
 
 
-def _full_blocks(taken: Float64[np.ndarray, " F"], memory: int) -> list[int]:
+def _fits(refinement: Refinement, parts: float, memory: float, given: float) -> bool:
+    """Whether all faces can be cut at once, and their parts be given if they are regions."""
+    if _is_last(refinement) and refinement.mesh.n_faces * bytes_of_result(refinement, parts) > given:
+        return False
+    return bytes_of_whole(refinement, parts) <= memory
+
+
+def _is_last(refinement: Refinement) -> bool:
+    return refinement.index + 1 == len(refinement.network.stages)
+
+
+def _full_blocks(taken: Float64[np.ndarray, " F"], memory: float) -> list[int]:
     """Bounds of blocks that take no more than the memory in all, or are one face that takes more."""
-    bounds, room = [0], float(memory)
+    bounds, room = [0], memory
     for face, needed in enumerate(taken.tolist()):
         if needed > room and face > bounds[-1]:
             bounds.append(face)
-            room = float(memory)
+            room = memory
         room -= needed
     return [*bounds, len(taken)]
 
 
-def _memory_left(refinement: Refinement, memory: int) -> int:
+def _memory_left(refinement: Refinement, memory: float) -> float:
     """What is left for blocks of faces beside all of these faces; a part of the memory at least."""
-    return max(memory // _LEAST_LEFT, memory - refinement.bytes_held)
-
-
-def _bytes_of_parts(refinement: Refinement, n_crossing: Int64[np.ndarray, " F"]) -> Float64[np.ndarray, " F"]:
-    """What the parts of each face take while so many units cut it, at most: if all of them meet each other there."""
-    k = n_crossing.astype(np.float64)
-    n_units = refinement.network.stages[refinement.index].n_units
-    return (1 + k * (k + 1) / 2) * (_FACE_BYTES + _COPIES_OF_PATTERNS * n_units / 8)
+    return max(_LEAST_LEFT * memory, memory - bytes_held(refinement))
 
 
 def _digest(*arrays: np.ndarray) -> str:

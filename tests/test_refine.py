@@ -94,7 +94,7 @@ def test_an_interruption_gives_what_can_be_finished(after: int, monkeypatch: pyt
     assert_part_of(part, whole)
 
 
-@pytest.mark.parametrize("memory", [1 << 18, 1 << 22, 1 << 32])
+@pytest.mark.parametrize("memory", [1 << 18, 1 << 20, 1 << 32])
 def test_blocks_together_are_the_whole(memory: int) -> None:
     whole = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0))
     blocks = list(sg.iterate_regions(network(), IDENTITY_PLANE, sg.Box(1.0), memory=memory))

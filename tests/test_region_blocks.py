@@ -26,7 +26,7 @@ def with_places(iterator: RegionBlocks) -> list[tuple[sg.Partition, Place]]:
     return [(block, iterator.place) for block in iterator]
 
 
-@pytest.mark.parametrize("memory", [3 << 15, 1 << 18])
+@pytest.mark.parametrize("memory", [3 << 15, 1 << 17])
 def test_every_block_can_be_the_last_one_left_out(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = with_places(blocks(memory))
     places = [place for _, place in whole]
@@ -60,8 +60,8 @@ def test_one_block_left_out_is_all() -> None:
 
 @pytest.mark.parametrize("place", [((0, 7),), ((10**6, 0),), (), ((0, 0), (0, 0), (0, 0))])
 def test_places_that_do_not_exist(place: Place) -> None:
-    iterator = blocks(1 << 20)
-    right = with_places(blocks(1 << 20))[0][1]
+    iterator = blocks(1 << 17)
+    right = with_places(blocks(1 << 17))[0][1]
     iterator.begin_after(tuple((part, right[0][1] if n == 0 else n) for part, n in place), 1)
     if place == ():  # the whole, as one block
         assert list(iterator) == []
