@@ -70,8 +70,9 @@ def iterate_regions(
     """The linear regions of `enumerate_regions`, block by block, for partitions that do not fit into memory.
 
     Yields partitions of parts of the domain (`complete` is False unless one block holds everything) that together
-    cover it; work arrays take about `memory` bytes at a time. Regions on either side of a block's border share its
-    points to rounding.
+    cover it. Work arrays, the network's weights and the block given last take about `memory` bytes together, beside the
+    compiled kernels (some 70 MB) and at least as much again as the weights take. Regions on either side of a block's
+    border share its points to rounding.
 
     Raises `InvalidArgumentError` for a memory that is no number of bytes; all else as `enumerate_regions`, when the
     first block is asked for.
@@ -196,13 +197,13 @@ class RegionBlocks(Iterator["Partition"]):
         if n_before != n_faces or last_left_out >= len(bounds) - 1:
             raise PartitionFileError(_ANOTHER)
         left = _memory_left(refinement, memory if place else memory - given)
-        give_back_freed_memory()  # of the work on all faces, before the work on their parts
         for i, (begin, end) in enumerate(pairwise(bounds)):
             left_out = after[1:] if after is not None and i == last_left_out else None
             part = (*place, (i, n_faces))
             if i < last_left_out or left_out == ():
                 yield None, part, self._area(refinement.mesh.faces(begin, end))
             else:
+                give_back_freed_memory()  # of the work on all faces, or on the part before
                 yield from self._parts(_cut_part(refinement, begin, end, watch), left_out, part, left, given, watch)
 
     def _area(self, mesh: Mesh) -> float:
