@@ -71,8 +71,8 @@ def iterate_regions(
 
     Yields partitions of parts of the domain (`complete` is False unless one block holds everything) that together
     cover it. Work arrays, the network's weights and the block given last take about `memory` bytes together, beside the
-    compiled kernels (some 70 MB) and at least as much again as the weights take. Regions on either side of a block's
-    border share its points to rounding.
+    compiled kernels (some 70 MB) and what the weights (float64, twice) take beyond half of it. Regions on either side
+    of a block's border share its points to rounding.
 
     Raises `InvalidArgumentError` for a memory that is no number of bytes; all else as `enumerate_regions`, when the
     first block is asked for.
