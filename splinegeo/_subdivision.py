@@ -60,7 +60,13 @@ def subdivide(
     changes sign.
     """
     cuts = _cut(mesh, crossings, units, closeness, threads)
-    offspring, births = _split(mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch)
+    generosity, parts = 1, None
+    while parts is None:  # what a failed attempt wrote is gone before the next one
+        parts = _split(
+            mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch, generosity
+        )
+        generosity *= 2
+    offspring, births = parts
     finer = Mesh(
         vertices=joined([mesh.vertices, offspring.vertices], threads),
         edges=offspring.edges,
@@ -84,9 +90,9 @@ def _split(
     with_kinks: bool,
     threads: int,
     watch: Watch,
-    generosity: int = 1,
-) -> tuple[Offspring, Births]:
-    """Split the faces, chunk by chunk."""
+    generosity: int,
+) -> tuple[Offspring, Births] | None:
+    """Split the faces, chunk by chunk; None where chords meet more often than there is room for."""
     n_crossing = np.diff(crossings.start)
     chunks = chunk_bounds(mesh.offsets + crossings.value_start + 2 * running_sum(n_crossing**2), threads)
     needs = np.array(
@@ -121,9 +127,7 @@ def _split(
     watch.start(f"stage {units.stage + 1}", mesh.n_faces)
     if all(run_chunks(of_chunk, chunks, threads, watch)):
         return _filled(offspring, births, rooms.end)
-    return _split(
-        mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch, 2 * generosity
-    )
+    return None
 
 
 def _filled(offspring: Offspring, births: Births, end: Room) -> tuple[Offspring, Births]:

@@ -16,7 +16,6 @@ from splinegeo._crossings import (
     family_blocks,
     fill_crossings,
     find_in_blocks,
-    gather_rows,
     independent_births,
     interpolate_rows,
     pack_signs,
@@ -62,21 +61,6 @@ class Values:
         for bounds in (on_edges, _ranges_inside_faces(births, n_older, n_units, threads)):
             run_chunks(lambda a, b: interpolate_rows(rows, births, n_older, self.columns, a, b), bounds, threads)
         return Values(rows)
-
-    def at(self, mesh: Mesh, begin: int, end: int, threads: int) -> "Values":
-        """The same values with a row for every vertex of the faces begin..end, ascending, and for no other."""
-        vertices = np.unique(mesh.corners[mesh.offsets[begin] : mesh.offsets[end]])
-        if self.births is None or self.parents is None:
-            return Values(self.at_all_vertices(threads).older[vertices])
-        first = np.searchsorted(self.parents, self.parents[begin])
-        last = np.searchsorted(self.parents, self.parents[end - 1], side="right")
-        corners = mesh.corners[mesh.offsets[first] : mesh.offsets[last]]  # of whole families: with all ends
-        rows = empty_rows(
-            min(len(corners), len(mesh.vertices)), self.older.shape[1]
-        )  # what is not used takes no memory
-        row_of, seen = np.empty(len(mesh.vertices), dtype=np.int32), np.full(len(mesh.vertices), -1, dtype=np.int32)
-        gather_rows(corners, 0, len(corners), self.older, self.births, self.columns, row_of, seen, 0, rows)
-        return Values(rows[row_of[vertices]])
 
 
 def find_crossings(

@@ -43,10 +43,8 @@ _GIVEN = 1 / 8
 _LEAST_LEFT = 1 / 4
 # The network's weights are part of the memory, unless they take more than this share.
 _MOST_OF_NETWORK = 1 / 2
-# Chords of so many units have room for all their meetings. Where there are more, room is made anew until it is enough,
-# and the first attempts are held beside the last one.
+# Chords of so many units have room for all their meetings. Where there are more, room is made anew until it is enough.
 _MOST_CHORDS = 128
-_ATTEMPTS = 3
 # But the rows of the faces that a few units have cut are to take no more than this share of the memory.
 _MOST_OF_COARSE = 1 / 32
 # Larger blocks are no faster: the system takes as long to give fresh memory as the work in it takes.
@@ -228,11 +226,9 @@ def _begins(refinement: Refinement, memory: float, watch: Watch) -> bool:
     if not one and bytes_held(refinement) > _MOST_OF_COARSE * memory:
         return False
     n_crossing = refinement.crossings_to_come(watch)
-    many = bool(n_crossing.max() > _MOST_CHORDS)
     if not one:
-        return many
-    attempts = _ATTEMPTS if many else 1
-    return bool(n_crossing[0] > FIRST_CUT and attempts * bytes_of_parts(refinement, n_crossing)[0] > memory)
+        return bool(n_crossing.max() > _MOST_CHORDS)
+    return bool(n_crossing[0] > FIRST_CUT and bytes_of_parts(refinement, n_crossing)[0] > memory)
 
 
 def _bounds(refinement: Refinement, memory: float, given: float, watch: Watch) -> list[int]:
