@@ -109,7 +109,7 @@ def _in_turns(plan: Plan) -> list[str]:
         if outcome.failure:
             failures.append(f"{workload}: {outcome.failure}")
         else:
-            turns[workload] = (outcome.values["alone"], outcome.values["together"], outcome.values["free"])
+            turns[workload] = (outcome.values["alone"], outcome.values["together"])
     return [*threads_table(turns, threads), *failures]
 
 

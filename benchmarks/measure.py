@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from free_cores import FreeCores
 from peers import PEERS, load_folded
 from workloads import WORKLOADS, Workload
 
@@ -42,7 +41,7 @@ def main() -> None:
         result = {"quantities": quantities(workload, arguments.threads, arguments.runs)}
     elif arguments.what == "turns":
         alone, together = _splinegeo(workload, 1), _splinegeo(workload, arguments.threads)
-        result = in_turns(alone, together, FreeCores(arguments.threads), arguments.runs, arguments.budget)
+        result = in_turns(alone, together, arguments.runs, arguments.budget)
     else:
         if arguments.what == "splinegeo":
             run = _splinegeo(workload, arguments.threads)
@@ -78,25 +77,20 @@ def timed(run: Callable[[], int], runs: int, budget: float) -> dict:
     return {"regions": regions, "wall": walls, "cpu": cpus, "before": before}
 
 
-def in_turns(alone: Callable[[], int], together: Callable[[], int], cores: FreeCores, runs: int, budget: float) -> dict:
-    """Wall seconds of warm runs of two ways, one after the other and each first as often as second; and, for each such
-    pair, the fewest free cores before, between and after them.
-    """
-    walls: dict[str, list[float]] = {"alone": [], "together": [], "free": []}
+def in_turns(alone: Callable[[], int], together: Callable[[], int], runs: int, budget: float) -> dict:
+    """Wall seconds of warm runs of two ways, one after the other and each first as often as second."""
+    walls: dict[str, list[float]] = {"alone": [], "together": []}
     ways = {"alone": alone, "together": together}
     begin = time.perf_counter()
     for run in ways.values():
         run()
     wanted = max(2, min(runs, int(budget / (time.perf_counter() - begin))))
     for turn in range(wanted):
-        free = [cores.measure()]
         for way in sorted(ways, reverse=turn % 2 == 1):
             gc.collect()
             wall = time.perf_counter()
             ways[way]()
             walls[way].append(time.perf_counter() - wall)
-            free.append(cores.measure())
-        walls["free"].append(min(free))
     return walls
 
 

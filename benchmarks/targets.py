@@ -14,9 +14,6 @@ _ABSOLUTE = {
 }
 _TIMES_REGIONCAM = {"M": 15.0, "L10": 60.0}
 _ALL_THREADS = {"L10": 1.5}
-# Cores are free where threads of a small loop, at once, do so large a part of the work that as many would do alone.
-_FREE = 0.9
-_FEWEST_PAIRS = 5
 OURS = "splinegeo"
 
 
@@ -47,37 +44,22 @@ def targets_table(rows: Sequence[Row]) -> list[str]:
     return table(["target", "by wall time", "by CPU time", "verdict (wall)"], lines)
 
 
-def threads_table(turns: Mapping[str, Sequence[Sequence[float]]], threads: int) -> list[str]:
-    """For each workload the wall seconds of one thread and of several, run in turns, and their ratio, pair by pair;
-    then of those pairs alone during which all cores were free.
+def threads_table(turns: Mapping[str, tuple[Sequence[float], Sequence[float]]], threads: int) -> list[str]:
+    """For each workload the wall seconds of one thread and of several, run in turns, and their ratio, run by run.
 
     Where the second thread has nothing to do the median wavers about one: slower means that three of four pairs are.
     """
     lines = []
-    for workload, (alone, together, free) in turns.items():
-        ratios = [a / b for a, b in zip(alone, together, strict=True)]
-        undisturbed = [ratio for ratio, cores in zip(ratios, free, strict=True) if cores >= _FREE * threads]
+    for workload, (alone, together) in turns.items():
         least = _ALL_THREADS.get(workload)
-        target = f"{least:g} × on free cores" if least else "not slower"
-        if not least:
-            verdict = "met" if quantiles(ratios, n=4, method="inclusive")[2] >= 1.0 else "missed"
-        elif len(undisturbed) < _FEWEST_PAIRS:
-            verdict = "not judged"
-        else:
-            verdict = "met" if median(undisturbed) >= least else "missed"
+        low, middle, high = quantiles([a / b for a, b in zip(alone, together, strict=True)], n=4, method="inclusive")
+        target = f"{least:g} ×" if least else "not slower"
+        verdict = "met" if (middle >= least if least else high >= 1.0) else "missed"
+        spread = f"{low:.2f}–{high:.2f}"
         times = [seconds(median(alone)), seconds(median(together))]
-        cores = f"{median(free):.2f}"
-        lines.append([workload, *times, *_spread(ratios), cores, *_spread(undisturbed), f"{target}: {verdict}"])
-    titles = ["workload", "one thread s", f"{threads} threads s", "ratio, median (quartiles)", "pairs"]
-    return table([*titles, "free cores", "ratio on free cores", "pairs", "target"], lines)
-
-
-def _spread(ratios: Sequence[float]) -> list[str]:
-    """Median with quartiles, and the number of ratios."""
-    if len(ratios) < 2:
-        return ["", str(len(ratios))]
-    low, middle, high = quantiles(ratios, n=4, method="inclusive")
-    return [f"{middle:.2f} × ({low:.2f}–{high:.2f})", str(len(ratios))]
+        lines.append([workload, *times, f"{middle:.2f} ×", spread, str(len(alone)), f"{target}: {verdict}"])
+    titles = ["workload", "one thread s", f"{threads} threads s", "ratio, median", "quartiles", "pairs", "target"]
+    return table(titles, lines)
 
 
 def _line(name: str, wall: float, cpu: float, most: float) -> list[str]:
