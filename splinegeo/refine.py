@@ -62,12 +62,19 @@ def enumerate_regions(
         limit = Limit(max_regions)
         deadline = None if time_limit is None else time.monotonic() + time_limit
         bar = held.enter_context(tqdm(disable=not progress, unit=" faces", leave=False))
-        while not refinement.finished:
+        while True:
             try:
-                refinement = refinement.advance(limit, Watch(bar, deadline))
+                while not refinement.finished:
+                    refinement = refinement.advance(limit, Watch(bar, deadline))
+                return _partition(refinement, limit, plane, polygon)
             except (OutOfTimeError, KeyboardInterrupt):
-                # Nothing is left out yet: small partitions are still finished.
-                limit, deadline = Limit(min(_LAST_REGIONS, max_regions or _LAST_REGIONS), limit.reached), None
+                if not refinement.finished:
+                    # Nothing is left out yet: small partitions are still finished.
+                    limit, deadline = Limit(min(_LAST_REGIONS, max_regions or _LAST_REGIONS), limit.reached), None
+
+
+def _partition(refinement: Refinement, limit: Limit, plane: Slice, polygon: Float64[np.ndarray, "k 2"]) -> Partition:
+    """The finished faces, or as many as the limit allows."""
     if limit.regions is not None and refinement.mesh.n_faces > limit.regions:
         limit.reached = True
         refinement = refinement.part(0, limit.regions)

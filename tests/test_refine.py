@@ -9,6 +9,9 @@ from tqdm import tqdm
 
 import splinegeo as sg
 from splinegeo._chunks import Watch
+from splinegeo._refinement import Refinement
+
+LAST_REGIONS = 100
 
 
 def network() -> nn.Sequential:
@@ -92,6 +95,48 @@ def test_an_interruption_gives_what_can_be_finished(after: int, monkeypatch: pyt
     part = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0))
     assert part.complete == (part.n_regions == whole.n_regions)
     assert_part_of(part, whole)
+
+
+@pytest.mark.parametrize("stages", [0, 1, 2, 3])
+def test_an_interruption_between_stages_gives_what_can_be_finished(
+    stages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupted(refinement: Refinement) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == stages + 1:
+            assert refinement.index == stages
+            raise KeyboardInterrupt
+        return refinement.index == len(refinement.network.stages)
+
+    whole = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(3.0))
+    assert whole.n_regions > LAST_REGIONS
+    monkeypatch.setattr("splinegeo.refine._LAST_REGIONS", LAST_REGIONS)
+    monkeypatch.setattr(Refinement, "finished", property(interrupted))
+    part = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(3.0))
+    assert part.complete == (stages == 3)  # then nothing was left to do
+    assert part.n_regions == whole.n_regions if part.complete else part.n_regions <= LAST_REGIONS
+    assert_part_of(part, whole)
+
+
+@pytest.mark.parametrize("limit", [None, 50])
+def test_an_interruption_of_the_last_step_loses_nothing(limit: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0), max_regions=limit)
+    calls, finish = 0, Refinement.partition
+
+    def interrupted(refinement: Refinement, plane: sg.Slice, polygon: np.ndarray, complete: bool) -> sg.Partition:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise KeyboardInterrupt
+        return finish(refinement, plane, polygon, complete)
+
+    monkeypatch.setattr(Refinement, "partition", interrupted)
+    again = sg.enumerate_regions(network(), IDENTITY_PLANE, sg.Box(1.0), max_regions=limit)
+    assert again.complete == expected.complete == (limit is None)
+    np.testing.assert_array_equal(again.vertices, expected.vertices)
 
 
 @pytest.mark.parametrize("memory", [1 << 18, 1 << 20, 1 << 32])
