@@ -1,12 +1,13 @@
 """Figures of a certificate that concern affine maps: maps, centroids, radii and norms, against torch's own Jacobian."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
+from torch.func import functionalize
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -243,19 +244,32 @@ def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"], probes:
     by_stages = _by_stages(network, x, values, [y > 0 for y in values[:-1]], probes)
     if network.module is None:
         return by_stages
-    with torch.inference_mode(False), torch.enable_grad(), one_torch_thread(), _ExactDerivatives():
-        leaf = torch.tensor(x).reshape(len(x), *network.input_shape).requires_grad_()
-        outputs = network.module(leaf.clone()).reshape(len(x), -1)
-        by_torch = by_stages._replace(outputs=outputs.detach().numpy())
-        try:
-            rows = [
-                torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True)[0]
-                for column in outputs.unbind(1)
-            ]
-        except RuntimeError:  # a call that writes over what torch needs for the derivative: there is none by torch
-            return by_torch
-    jacobians = torch.stack(rows, dim=1).reshape(*outputs.shape, -1)
-    return by_torch._replace(jacobians=jacobians.numpy())
+    with torch.inference_mode(False), one_torch_thread(), _ExactDerivatives():
+        inputs = torch.tensor(x).reshape(len(x), *network.input_shape)
+        with torch.no_grad():
+            outputs = network.module(inputs.clone()).reshape(len(x), -1)
+        by_torch = by_stages._replace(outputs=outputs.numpy())
+        # Torch has no derivative of calls that write over what it needs for that, or over one of several views: these
+        # are then replaced by calls that write nowhere.
+        for module in (network.module, functionalize(network.module, remove="mutations_and_views")):
+            try:
+                jacobians = _jacobians(module, inputs)
+            except RuntimeError:
+                continue
+            return by_torch._replace(jacobians=jacobians.numpy())
+    return by_torch
+
+
+def _jacobians(module: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    """The Jacobian (n, C, d) at each of n inputs, by torch. Raises RuntimeError where it has none."""
+    with torch.enable_grad():
+        leaf = inputs.clone().requires_grad_()
+        outputs = module(leaf.clone()).reshape(len(inputs), -1)
+        rows = [
+            torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True)[0]
+            for column in outputs.unbind(1)
+        ]
+    return torch.stack(rows, dim=1).reshape(*outputs.shape, -1)
 
 
 class _ExactDerivatives(KeepFloat64):

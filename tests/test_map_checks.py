@@ -174,18 +174,49 @@ def test_maps_that_cancel_to_rounding() -> None:
     assert certificate.ok, str(certificate)
 
 
+class Written(nn.Module):
+    """Two layers with calls between them of which torch has no derivative as they are."""
+
+    def __init__(self, between: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.first = linear([[1.0, 0.5], [0.2, -1.0], [-0.7, 0.6], [0.4, 0.9]], [0.1, 0.2, -0.1, 0.3])
+        self.last, self.between = linear([[1.0, 2.0, -1.0, 0.5], [0.3, -1.0, 2.0, 1.0]]), between
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.between(self.first(x)))
+
+
+def over_the_result(y: torch.Tensor) -> torch.Tensor:
+    return torch.relu(y).mul_(2.0)
+
+
+def over_one_of_two_views(y: torch.Tensor) -> torch.Tensor:
+    one, other = y.chunk(2, 1)
+    one.relu_()
+    return torch.cat([one, other], 1)
+
+
+@torch.no_grad()
+def without_derivative(y: torch.Tensor) -> torch.Tensor:
+    return torch.relu(y)
+
+
+@pytest.mark.parametrize("between", [over_the_result, over_one_of_two_views])
+def test_calls_that_write_over_what_the_derivative_needs(between: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Torch's Jacobian is still that of the module: a network that is not the module is found."""
+    partition = sg.enumerate_regions(Written(between), IDENTITY_PLANE, sg.Box(1.0))
+    assert partition.n_regions > 1
+    assert certify(partition, 10).ok
+    output = partition.network.output
+    assert isinstance(output, Affine)
+    misread = replace(partition.network, output=Affine(output.weight[::-1].copy(), output.bias))
+    problems = certify(replace(partition, network=misread), 0).problems
+    assert [problem.partition(":")[0] for problem in problems] == [MAPS, OFFSETS]
+
+
 def test_modules_that_torch_cannot_differentiate() -> None:
-    """ReLU needs its result for the derivative, and the product writes over it: the chain rule takes torch's place."""
-
-    class InPlace(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.last = linear([[1.0, 0.5], [0.2, -1.0]], [0.1, 0.2]), linear([[1.0, 2.0]])
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(torch.relu(self.first(x)).mul_(2.0))
-
-    partition = sg.enumerate_regions(InPlace(), IDENTITY_PLANE, sg.Box(1.0))
+    """The chain rule takes torch's place."""
+    partition = sg.enumerate_regions(Written(without_derivative), IDENTITY_PLANE, sg.Box(1.0))
     assert certify(partition, 10).ok
     partition.recall_norms(2 * partition.operator_norms())
     assert certify(partition, 10).problems[0].startswith(NORMS)
