@@ -17,6 +17,7 @@ from splinegeo._pattern_checks import (
     sample_figures,
     samples_by_default,
 )
+from splinegeo._side_checks import side_figures
 from splinegeo._vertex_checks import vertex_figures
 from splinegeo.errors import InvalidArgumentError
 
@@ -60,6 +61,8 @@ class Certificate:
     """1; incomplete: connected parts less holes."""
     misplaced_edges: int
     """Edges whose label contradicts their place: cracks, or inner edges without a unit."""
+    wrong_sides: int
+    """Sides of edges that are not once a side, in their direction, of the region that the edge names there."""
     duplicate_patterns: int
     """Regions less different patterns."""
     inner_edges: int
@@ -141,6 +144,7 @@ class Certificate:
                 f"Euler's characteristic is {self.euler_characteristic}, not {self.expected_characteristic}",
             ),
             (self.misplaced_edges > 0, f"{self.misplaced_edges} edges have a label that contradicts their place"),
+            (self.wrong_sides > 0, f"{self.wrong_sides} sides of edges are not those of the regions beside them"),
             (self.duplicate_patterns > 0, f"{self.duplicate_patterns} regions repeat a pattern"),
             (
                 self.wrong_edges > 0,
@@ -188,7 +192,7 @@ class Certificate:
                           "rounding"),
             ("Euler characteristic", f"{self.euler_characteristic}, expected {expected}"),
             ("edges", f"{self.inner_edges} inner, {self.merged_edges} of merged units, {self.wrong_edges} wrong, "
-                      f"{self.misplaced_edges} misplaced"),
+                      f"{self.misplaced_edges} misplaced; {self.wrong_sides} wrong sides"),
             ("patterns", f"{self.duplicate_patterns} repeated"),
             ("interior points", f"{self.interior_mismatches} mismatches, {self.interior_roundings} within rounding"),
             ("vertices", f"{self.vertex_mismatches} regions mismatch at some of {self.vertices} vertices, "
@@ -217,12 +221,13 @@ def certify(
 ) -> Certificate:
     """Check a partition against its network, independently of how it was made, in bounded memory.
 
-    All regions, edges and vertices: areas, convexity, Euler's characteristic and labels of the mesh; uniqueness of the
-    patterns; on every inner edge, that the patterns on both sides differ in the unit that the edge names; the network's
-    forward pass at an interior point of every region, and at every vertex against all regions about it. A part, drawn
-    with the seed and counted in the report: the forward pass at `n_samples` random points (default: 100 000; fewer for
-    networks of more than 2684 units, 2²⁸ by the number of units); maps, centroids, radii and norms of up to 256 regions
-    against torch's Jacobian; the corners of up to 1024. Raises `InvalidArgumentError` for fewer than 0 samples.
+    All regions, edges and vertices: areas, convexity, Euler's characteristic, labels and sides of the mesh; uniqueness
+    of the patterns; on every inner edge, that the patterns on both sides differ in the unit that the edge names; the
+    network's forward pass at an interior point of every region, and at every vertex against all regions about it. A
+    part, drawn with the seed and counted in the report: the forward pass at `n_samples` random points (default: 100
+    000; fewer for networks of more than 2684 units, 2²⁸ by the number of units); maps, centroids, radii and norms of up
+    to 256 regions against torch's Jacobian; the corners of up to 1024. Raises `InvalidArgumentError` for fewer than 0
+    samples.
     """
     if n_samples is None:
         n_samples = samples_by_default(partition)
@@ -231,6 +236,7 @@ def certify(
     rounding = Rounding.of(partition)
     figures: dict[str, Any] = {
         "area error": mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position),
+        "sides": side_figures(partition.mesh),
         "convexity": convexity_figures(partition, rounding),
         "edges": neighbour_figures(partition, rounding, progress),
         "interior points": interior_figures(partition, rounding, progress),
