@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from splinegeo._border_checks import border_figures
 from splinegeo._convexity_checks import convexity_figures
 from splinegeo._corner_checks import corner_figures
 from splinegeo._map_checks import map_figures
@@ -83,6 +84,8 @@ class Certificate:
     region without has its pattern throughout."""
     vertex_roundings: int
     """The same, but narrower than `position`, so that their corners may lie anywhere about them."""
+    displaced_edges: int
+    """Edges along which an incomplete partition ends, and at whose ends the unit that they name does not vanish."""
     samples: int
     """Random points of the domain, drawn with the seed."""
     sample_misses: int
@@ -159,6 +162,10 @@ class Certificate:
                 f"{self.vertex_mismatches} regions have another pattern than the forward pass at a corner",
             ),
             (
+                self.displaced_edges > 0,
+                f"{self.displaced_edges} edges along which the regions end leave the zero set of their unit",
+            ),
+            (
                 self.sample_misses > 0,
                 f"{self.sample_misses} of {self.samples} samples lie in a region of another pattern",
             ),
@@ -192,7 +199,8 @@ class Certificate:
                           "rounding"),
             ("Euler characteristic", f"{self.euler_characteristic}, expected {expected}"),
             ("edges", f"{self.inner_edges} inner, {self.merged_edges} of merged units, {self.wrong_edges} wrong, "
-                      f"{self.misplaced_edges} misplaced; {self.wrong_sides} wrong sides"),
+                      f"{self.misplaced_edges} misplaced; {self.wrong_sides} wrong sides, "
+                      f"{self.displaced_edges} displaced"),
             ("patterns", f"{self.duplicate_patterns} repeated"),
             ("interior points", f"{self.interior_mismatches} mismatches, {self.interior_roundings} within rounding"),
             ("vertices", f"{self.vertex_mismatches} regions mismatch at some of {self.vertices} vertices, "
@@ -222,12 +230,12 @@ def certify(
     """Check a partition against its network, independently of how it was made, in bounded memory.
 
     All regions, edges and vertices: areas, convexity, Euler's characteristic, labels and sides of the mesh; uniqueness
-    of the patterns; on every inner edge, that the patterns on both sides differ in the unit that the edge names; the
-    network's forward pass at an interior point of every region, and at every vertex against all regions about it. A
-    part, drawn with the seed and counted in the report: the forward pass at `n_samples` random points (default: 100
-    000; fewer for networks of more than 2684 units, 2²⁸ by the number of units); maps, centroids, radii and norms of up
-    to 256 regions against torch's Jacobian; the corners of up to 1024. Raises `InvalidArgumentError` for fewer than 0
-    samples.
+    of the patterns; on every inner edge, that the patterns on both sides differ in the unit that the edge names, and
+    where an incomplete partition ends, that it vanishes; the network's forward pass at an interior point of every
+    region, and at every vertex against all regions about it. A part, drawn with the seed and counted in the report: the
+    forward pass at `n_samples` random points (default: 100 000; fewer for networks of more than 2684 units, 2²⁸ by the
+    number of units); maps, centroids, radii and norms of up to 256 regions against torch's Jacobian; the corners of up
+    to 1024. Raises `InvalidArgumentError` for fewer than 0 samples.
     """
     if n_samples is None:
         n_samples = samples_by_default(partition)
@@ -241,6 +249,7 @@ def certify(
         "edges": neighbour_figures(partition, rounding, progress),
         "interior points": interior_figures(partition, rounding, progress),
         "vertices": vertex_figures(partition, rounding, progress),
+        "outer edges": border_figures(partition, rounding),
         "samples": sample_figures(partition, n_samples, seed, rounding, progress),
         "affine maps": map_figures(partition, rounding, seed, progress),
         "corners": corner_figures(partition, rounding.position, seed),
