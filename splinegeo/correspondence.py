@@ -1,7 +1,6 @@
 """Which regions of two partitions of one slice correspond: the same pattern, or shared area."""
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int64
@@ -9,12 +8,10 @@ from scipy.sparse import csr_array
 
 from splinegeo._chunks import chunk_bounds, even_chunks, run_chunks, running_sum
 from splinegeo._polygon_overlap import Boxes, overlap_pairs, pair_faces
-from splinegeo.errors import ShapeError
+from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.locate import Grid
 from splinegeo.mesh import Mesh
-
-if TYPE_CHECKING:
-    from splinegeo.partition import Partition
+from splinegeo.partition import Partition
 
 # Planes whose origins and bases differ by more than this share of the domain are different slices.
 _SAME_PLANE = 1e-9
@@ -22,12 +19,14 @@ _SAME_PLANE = 1e-9
 _NARROW = 2.0**-46
 
 
-def matching_regions(first: "Partition", second: "Partition") -> Int64[np.ndarray, "n 2"]:
+def matching_regions(first: Partition, second: Partition) -> Int64[np.ndarray, "n 2"]:
     """Pairs of a region of the first and one of the second partition with the same activation pattern.
 
     Ordered by the first region; a pattern is a region's in each partition at most once. The partitions may be those of
-    two checkpoints of one architecture, on any slices. Raises `ShapeError` for networks with different stages.
+    two checkpoints of one architecture, on any slices. Raises `ShapeError` for networks with different stages,
+    `InvalidArgumentError` for what is no `Partition`.
     """
+    _check_partitions(first, second)
     widths = [[stage.n_units for stage in partition.network.stages] for partition in (first, second)]
     if widths[0] != widths[1]:
         raise ShapeError(
@@ -40,13 +39,14 @@ def matching_regions(first: "Partition", second: "Partition") -> Int64[np.ndarra
     return np.stack([mine[order], theirs[order]], axis=1)
 
 
-def overlap_areas(first: "Partition", second: "Partition") -> csr_array:
+def overlap_areas(first: Partition, second: Partition) -> csr_array:
     """Area that each region of the first partition shares with each of the second: a sparse (R₁, R₂) matrix.
 
     Where the domains are equal the rows sum to the areas of the first, the columns to those of the second partition's
     regions. Overlaps narrower than the rounding of the vertices are left out. Raises `ShapeError` if the partitions do
-    not lie on one slice.
+    not lie on one slice, `InvalidArgumentError` for what is no `Partition`.
     """
+    _check_partitions(first, second)
     _check_same_plane(first, second)
     grid = second._grid
     boxes, others = _boxes(first.mesh, grid), _boxes(second.mesh, grid)
@@ -83,7 +83,15 @@ def overlap_areas(first: "Partition", second: "Partition") -> csr_array:
     return matrix
 
 
-def _check_same_plane(first: "Partition", second: "Partition") -> None:
+def _check_partitions(first: Partition, second: Partition) -> None:
+    for name, partition in (("first", first), ("second", second)):
+        if not isinstance(partition, Partition):
+            raise InvalidArgumentError(
+                f"{name} is a {type(partition).__name__}: give a Partition; enumerate_regions makes one"
+            )
+
+
+def _check_same_plane(first: Partition, second: Partition) -> None:
     planes = first.plane, second.plane
     if planes[0].basis.shape != planes[1].basis.shape:
         sizes = [len(plane.origin) for plane in planes]

@@ -1,6 +1,7 @@
 """Correspondence of two partitions of one slice, against shapely, dictionaries of patterns and the sum of areas."""
 
 import copy
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -165,6 +166,15 @@ def test_bad_input() -> None:
         elsewhere = sg.enumerate_regions(perturbed(mlp((2, 8, 2)), scale=1.0, rank=1, seed=0), plane, sg.Box(1.0))
         with pytest.raises(sg.ShapeError, match="different slices"):
             overlap_areas(first, elsewhere)
+
+
+@pytest.mark.parametrize("compare", [matching_regions, overlap_areas])
+def test_what_is_no_partition(compare: Callable[[object, object], object]) -> None:
+    first = workload("B").partition
+    with pytest.raises(sg.InvalidArgumentError, match=r"^second is a int: give a Partition; enumerate_regions"):
+        compare(first, 3)
+    with pytest.raises(sg.InvalidArgumentError, match=r"^first is a NoneType: give a Partition"):
+        compare(None, first)
 
 
 # Pairs of partitions with faces narrower than rounding, whose shared areas were once wrong.
