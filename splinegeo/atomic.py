@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` when the block ends: a reader, or a kill at any moment, finds the
     old file or the new one, never a mixture.
 
-    Raises OSError (disk full, no permission); then, and whatever the block raises, the old file stays.
+    Raises OSError (disk full, no permission, no such folder); then, and whatever the block raises, the old file stays.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY_SUFFIX}")
     try:
@@ -27,9 +27,12 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
-            error.filename = str(path)  # the system says it of names alone, not of what is written
+        with suppress(OSError):  # the first error says more
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            error.filename = str(path.parent)
+        elif isinstance(error, OSError) and error.filename in (None, str(temporary)) and error.errno is not None:
+            error.filename = str(path)  # the system says it of names alone, and not of what is written
         raise
 
 

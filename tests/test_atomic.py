@@ -71,8 +71,14 @@ def test_whatever_is_raised_leaves_the_old_file(error: BaseException, tmp_path: 
 
 @both
 def test_what_cannot_be_written(write: Callable[[Path, bytes], None], tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as missing:
         write(tmp_path / "nowhere" / "file", b"content")
+    assert missing.value.filename == str(tmp_path / "nowhere")
+    (tmp_path / "no_folder").touch()
+    with pytest.raises(NotADirectoryError) as no_folder:
+        write(tmp_path / "no_folder" / "file", b"content")
+    assert no_folder.value.filename == str(tmp_path / "no_folder" / "file")
+    (tmp_path / "no_folder").unlink()
     with pytest.raises(IsADirectoryError):
         write(tmp_path, b"content")
     assert not list(tmp_path.iterdir())
