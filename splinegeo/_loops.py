@@ -181,9 +181,9 @@ def most_meetings(n_chords, generosity):
     """For how many meetings of a face's chords there is room: of all pairs, but of no more than a few for each chord.
 
     Rounding can make near-duplicates meet twice, and a layer's chords can all meet each other: room is then made again,
-    with more generosity.
+    with more generosity. So it is for units that cross a face narrower than rounding more than once.
     """
-    return generosity * min(n_chords * (n_chords - 1) // 2, _MEETINGS_PER_CHORD * n_chords)
+    return generosity * min(n_chords * (n_chords - 1) // 2, _MEETINGS_PER_CHORD * n_chords) + generosity - 1
 
 
 @kernel
@@ -201,11 +201,12 @@ def count_room(offsets, sides, crossings, cuts, generosity, begin, end):
             n_corners += offsets[f + 1] - offsets[f]
             continue
         meetings = most_meetings(k, generosity)
+        chords = generosity * k
         n_vertices += meetings
-        n_edges += k + 2 * meetings
-        n_faces += 1 + k + meetings
+        n_edges += chords + 2 * meetings
+        n_faces += 1 + chords + meetings
         length = loop_length(f, offsets, sides, cuts)
-        n_corners += length + 2 * (k + 2 * meetings)
+        n_corners += length + 2 * (chords + 2 * meetings)
         n_kinks += meetings * min(k - 1, _MEETINGS_PER_CHORD * generosity)
         max_corners, max_units = max(max_corners, length), max(max_units, k)
     return n_vertices, n_edges, n_faces, n_corners, n_kinks, max_corners, max_units
@@ -219,7 +220,8 @@ def loop_for(max_corners, max_units, generosity, room):
     costs its threads more than they gain.
     """
     max_inner = most_meetings(max_units, generosity)
-    return _new_loop(max_corners + max_inner, 2 * max_corners + 2 * (max_units + 2 * max_inner), max_units, room)
+    n_corners = 2 * max_corners + 2 * (generosity * max_units + 2 * max_inner)
+    return _new_loop(max_corners + max_inner, n_corners, max_units, room)
 
 
 @kernel

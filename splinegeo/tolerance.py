@@ -49,8 +49,7 @@ def unit_tolerance(
     `sizes` bound each of the stage's inputs; `noise` are the sizes of the values whose rounding errors they carry.
     """
     scale = stage.affine.bounds(sizes) + np.abs(stage.affine.bias)
-    # An input that is 0 everywhere, as of a unit that is off, carries no rounding.
-    inherited = stage.affine.spreads(np.where(sizes > 0, noise, 0.0))
+    inherited = stage.affine.spreads(noise)  # of inputs that are 0 everywhere, too: they may be so by rounding
     steepest = np.maximum(1.0, np.abs(stage.slopes))
     tolerance = np.where(stage.carried, np.inf, TOLERANCE * (scale + inherited))
     return tolerance, steepest * (_INHERITED * scale + inherited)
