@@ -2,10 +2,11 @@
 
 How much a chunk needs is known when it is done, but the next one begins before: behind more room than the first can
 need. As soon as all chunks before it are done, what a chunk has written moves down to their end, while it is in the
-cache.
+cache, and the pages that it leaves go back to the system.
 """
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int64
@@ -13,6 +14,7 @@ from numba import njit
 
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
+from splinegeo._freed_memory import give_back_pages
 from splinegeo._kernel import kernel
 
 
@@ -58,19 +60,42 @@ class ChunkRooms:
                 return
             self._closing = True
         while (following := self._next_to_close()) is not None:
-            begin, end = following
+            begin, end, next_begin = following
             to = self.end
+            moved_end = Room(*(t + e - b for t, e, b in zip(to, end, begin, strict=True)))
             if begin != to:
                 _move_down(*self._arrays, self._first, begin, end, to, self._n_older)
+                left = Room(*map(max, moved_end, begin))
+                give_back_room(*self._arrays, left, next_begin)  # no chunk may begin there before this one is closed
             with self._lock:
-                self.end = Room(*(t + e - b for t, e, b in zip(to, end, begin, strict=True)))
+                self.end = moved_end
                 self._n_closed += 1
 
-    def _next_to_close(self) -> tuple[Room, Room] | None:
+    def _next_to_close(self) -> tuple[Room, Room, Room] | None:
+        """Where the next chunk begins and ends, and where the one behind it begins."""
         with self._lock:
-            end = self._ends[self._n_closed] if self._n_closed < len(self._ends) else None
+            i = self._n_closed
+            end = self._ends[i] if i < len(self._ends) else None
             self._closing = end is not None
-            return None if end is None else (self._begins[self._n_closed], end)
+            if end is None:
+                return None
+            return self._begins[i], end, self._begins[i + 1] if i + 1 < len(self._begins) else end
+
+
+def give_back_room(offspring: Offspring, births: Births, begin: Room, end: Room | None) -> None:
+    """Return the pages between two positions to the system, or from one on; what they held is lost."""
+    for kind, arrays in enumerate(_arrays_of_kinds(offspring, births)):
+        for array in arrays:
+            give_back_pages(array[begin[kind] : None if end is None else end[kind]])
+
+
+def _arrays_of_kinds(offspring: Offspring, births: Births) -> Iterator[tuple[np.ndarray, ...]]:
+    """The arrays whose lengths are the vertices, edges, faces, corners and kinks of a room."""
+    yield offspring.vertices, births.ends, births.parameter, births.kink_start, births.kink_count
+    yield offspring.edges, offspring.edge_labels, offspring.edge_faces
+    yield offspring.face_ends, offspring.face_parents, offspring.bits
+    yield offspring.corners, offspring.sides
+    yield births.kink_unit, births.kink
 
 
 def _sum(begin: Room, needed: Room) -> Room:

@@ -10,7 +10,7 @@ from splinegeo._chunks import Watch, chunk_bounds, even_chunks, joined, run_chun
 from splinegeo._crossings import Births, Crossings
 from splinegeo._edges import Cuts, count_edge_crossings, count_edge_kinks, cut_edges, fill_edge_crossings
 from splinegeo._faces import Offspring, Room, split_faces
-from splinegeo._gaps import ChunkRooms
+from splinegeo._gaps import ChunkRooms, give_back_room
 from splinegeo._loops import count_room, count_values, loop_for
 from splinegeo._rows import empty_arrays
 from splinegeo.mesh import Mesh
@@ -125,9 +125,10 @@ def _split(
         return fits
 
     watch.start(f"stage {units.stage + 1}", mesh.n_faces)
-    if all(run_chunks(of_chunk, chunks, threads, watch)):
-        return _filled(offspring, births, rooms.end)
-    return None
+    if not all(run_chunks(of_chunk, chunks, threads, watch)):
+        return None
+    give_back_room(offspring, births, rooms.end, None)  # chunks on several threads have written there
+    return _filled(offspring, births, rooms.end)
 
 
 def _filled(offspring: Offspring, births: Births, end: Room) -> tuple[Offspring, Births]:

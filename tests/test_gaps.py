@@ -1,5 +1,8 @@
 """Chunks that end in any order leave what they would have written one after the other, without gaps."""
 
+import mmap
+import sys
+
 import numpy as np
 import pytest
 
@@ -62,11 +65,11 @@ def write(chunk: int, size: Room, begin: Room, offspring: Offspring, births: Bir
     return end
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_gaps_are_closed_in_whatever_order_chunks_end(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "scale"), [*((seed, 1) for seed in range(40)), (40, 200), (41, 200)])
+def test_gaps_are_closed_in_whatever_order_chunks_end(seed: int, scale: int) -> None:
     generator = np.random.default_rng(seed)
-    sizes = [Room(*(int(n) for n in generator.integers(1, 9, size=5))) for _ in range(5)]
-    needs = np.array(sizes) + generator.integers(0, 6, size=(5, 5))
+    sizes = [Room(*(scale * int(n) for n in generator.integers(1, 9, size=5))) for _ in range(5)]
+    needs = np.array(sizes) + scale * generator.integers(0, 6, size=(5, 5))
     room = Room(*(np.array(FIRST) + needs.sum(axis=0)).tolist())
     offspring, births = arrays(room)
     rooms = ChunkRooms(offspring, births, FIRST, needs, N_OLDER)
@@ -93,3 +96,26 @@ def test_gaps_are_closed_in_whatever_order_chunks_end(seed: int) -> None:
     lengths = (end.vertex, end.vertex, end.vertex, end.vertex, end.kink, end.kink)
     for n, found, expected in zip(lengths, births[:6], expected_births[:6], strict=True):
         np.testing.assert_array_equal(found[:n], expected[:n])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux alone")
+def test_what_a_chunk_has_left_is_given_back_to_the_system() -> None:
+    many = 1 << 14
+    needs = np.full((3, 5), many)
+    offspring, births = arrays(Room(*(FIRST + needs.sum(axis=0)).tolist()))
+    rooms = ChunkRooms(offspring, births, FIRST, needs, N_OLDER)
+    begins = [rooms.begin(chunk)[0] for chunk in range(3)]
+    for begin in begins:
+        offspring.face_ends[begin.face : begin.face + 4] = begin.corner  # four faces without corners
+    for chunk in (0, 1):
+        rooms.finish(chunk, begins[chunk]._replace(face=begins[chunk].face + 4))
+    end = rooms.end
+    assert end.face == FIRST.face + 8
+    kinds = {"vertex": (offspring.vertices, births.kink_start), "edge": offspring[1:4], "kink": births[4:6]}
+    kinds |= {"face": (offspring.face_parents, offspring.bits), "corner": offspring[6:8]}
+    for kind, of_kind in kinds.items():
+        second, third = (getattr(begin, kind) for begin in begins[1:])
+        for array in of_kind:
+            left, page = array[second + 8 : third], mmap.PAGESIZE // array[0].nbytes
+            assert (left[page : -page or None] == 0).all()  # all whole pages before the third
+            assert (array[third + 4 :] == 77).all()
