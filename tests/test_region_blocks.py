@@ -158,3 +158,15 @@ def test_a_memory_that_is_no_number_of_bytes(memory: object) -> None:
 
 def test_a_memory_may_be_written_with_an_exponent() -> None:
     assert [block.n_regions for block in blocks(1e5)] == [block.n_regions for block in blocks(100_000)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("memory", [1, 1.5, 1000])
+def test_almost_no_memory_gives_small_blocks_of_all_regions(memory: float) -> None:
+    model = mlp((2, 30, 20, 3), bias=True, seed=7)
+    whole = sg.enumerate_regions(model, IDENTITY_PLANE, sg.Box(1.0))
+    found = list(sg.iterate_regions(model, IDENTITY_PLANE, sg.Box(1.0), memory=memory))
+    patterns = np.concatenate([block.pattern_keys for block in found])
+    np.testing.assert_array_equal(np.unique(patterns, axis=0), np.unique(whole.pattern_keys, axis=0))
+    assert np.unique(patterns, axis=0).shape == patterns.shape
+    assert max(block.n_regions for block in found) < whole.n_regions / 10
+    assert sum(block.areas.sum() for block in found) == pytest.approx(4.0, rel=1e-13)
