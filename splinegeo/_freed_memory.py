@@ -10,6 +10,9 @@ from functools import cache
 
 import numpy as np
 
+# A large page that is given back in part falls into small ones, which take longer to read.
+_PAGE = 1 << 21
+
 
 def give_back_freed_memory() -> None:
     """Return free pages to the system, where the C library can do so (glibc); else nothing happens."""
@@ -27,12 +30,12 @@ def _trim() -> Callable[[int], int] | None:
 
 
 def give_back_pages(array: np.ndarray) -> None:
-    """Return the pages that lie in a contiguous array to the system, where that can be done (Linux); else nothing
+    """Return the large pages that lie in a contiguous array to the system, where that can be done (Linux); else nothing
     happens. What the array held is lost.
     """
     advise = _advise()
-    begin = -(-array.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (array.ctypes.data + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    begin = -(-array.ctypes.data // _PAGE) * _PAGE
+    end = (array.ctypes.data + array.nbytes) // _PAGE * _PAGE
     if advise is not None and begin < end:
         advise(begin, end - begin, mmap.MADV_DONTNEED)
 

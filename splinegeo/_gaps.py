@@ -2,7 +2,7 @@
 
 How much a chunk needs is known when it is done, but the next one begins before: behind more room than the first can
 need. As soon as all chunks before it are done, what a chunk has written moves down to their end, while it is in the
-cache, and the pages that it leaves go back to the system.
+cache.
 """
 
 import threading
@@ -60,33 +60,26 @@ class ChunkRooms:
                 return
             self._closing = True
         while (following := self._next_to_close()) is not None:
-            begin, end, next_begin = following
+            begin, end = following
             to = self.end
-            moved_end = Room(*(t + e - b for t, e, b in zip(to, end, begin, strict=True)))
             if begin != to:
                 _move_down(*self._arrays, self._first, begin, end, to, self._n_older)
-                left = Room(*map(max, moved_end, begin))
-                give_back_room(*self._arrays, left, next_begin)  # no chunk may begin there before this one is closed
             with self._lock:
-                self.end = moved_end
+                self.end = Room(*(t + e - b for t, e, b in zip(to, end, begin, strict=True)))
                 self._n_closed += 1
 
-    def _next_to_close(self) -> tuple[Room, Room, Room] | None:
-        """Where the next chunk begins and ends, and where the one behind it begins."""
+    def _next_to_close(self) -> tuple[Room, Room] | None:
         with self._lock:
-            i = self._n_closed
-            end = self._ends[i] if i < len(self._ends) else None
+            end = self._ends[self._n_closed] if self._n_closed < len(self._ends) else None
             self._closing = end is not None
-            if end is None:
-                return None
-            return self._begins[i], end, self._begins[i + 1] if i + 1 < len(self._begins) else end
+            return None if end is None else (self._begins[self._n_closed], end)
 
 
-def give_back_room(offspring: Offspring, births: Births, begin: Room, end: Room | None) -> None:
-    """Return the pages between two positions to the system, or from one on; what they held is lost."""
+def give_back_room(offspring: Offspring, births: Births, begin: Room) -> None:
+    """Return the pages behind a position to the system, where chunks have been before they moved down."""
     for kind, arrays in enumerate(_arrays_of_kinds(offspring, births)):
         for array in arrays:
-            give_back_pages(array[begin[kind] : None if end is None else end[kind]])
+            give_back_pages(array[begin[kind] :])
 
 
 def _arrays_of_kinds(offspring: Offspring, births: Births) -> Iterator[tuple[np.ndarray, ...]]:

@@ -127,7 +127,8 @@ def _split(
     watch.start(f"stage {units.stage + 1}", mesh.n_faces)
     if not all(run_chunks(of_chunk, chunks, threads, watch)):
         return None
-    give_back_room(offspring, births, rooms.end, None)  # chunks on several threads have written there
+    if threads > 1:
+        give_back_room(offspring, births, rooms.end)
     return _filled(offspring, births, rooms.end)
 
 

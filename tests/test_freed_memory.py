@@ -33,6 +33,11 @@ def test_the_library_is_asked_for_all_that_it_can_give(monkeypatch: pytest.Monke
     assert given == [0]
 
 
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_freed_memory, "_PAGE", mmap.PAGESIZE)
+
+
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux alone")
 
 
@@ -45,6 +50,7 @@ def written_pages(n: int) -> np.ndarray:
 
 
 @on_linux
+@pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize(("begin", "end"), [(0, 8), (1, 7), (3, 5)])
 def test_the_pages_within_an_array_go_and_no_others(begin: int, end: int) -> None:
     pages = written_pages(8)
@@ -57,6 +63,7 @@ def test_the_pages_within_an_array_go_and_no_others(begin: int, end: int) -> Non
 
 
 @on_linux
+@pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("n_bytes", [0, 10, mmap.PAGESIZE])
 def test_an_array_without_a_whole_page_stays(n_bytes: int) -> None:
     pages = written_pages(2)
@@ -64,6 +71,7 @@ def test_an_array_without_a_whole_page_stays(n_bytes: int) -> None:
     assert pages.min() == 7
 
 
+@pytest.mark.usefixtures("small_pages")
 def test_on_other_systems_pages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     _freed_memory._advise.cache_clear()
@@ -71,3 +79,11 @@ def test_on_other_systems_pages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     give_back_pages(array)
     _freed_memory._advise.cache_clear()
     assert array.min() == 7
+
+
+@on_linux
+def test_large_pages_are_not_broken_up() -> None:
+    pages = written_pages(3 * (1 << 21) // mmap.PAGESIZE)
+    give_back_pages(pages[100:])
+    assert (pages == 0).sum() in (1 << 21, 1 << 22)  # one whole page or two, as the memory happens to lie
+    assert pages[-100:].all() or pages.ctypes.data % (1 << 21) == 0

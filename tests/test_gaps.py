@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from splinegeo import _freed_memory
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
-from splinegeo._gaps import ChunkRooms
+from splinegeo._gaps import ChunkRooms, give_back_room
 from splinegeo._rows import empty_arrays
 
 N_OLDER = 10
@@ -99,23 +100,12 @@ def test_gaps_are_closed_in_whatever_order_chunks_end(seed: int, scale: int) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux alone")
-def test_what_a_chunk_has_left_is_given_back_to_the_system() -> None:
-    many = 1 << 14
-    needs = np.full((3, 5), many)
-    offspring, births = arrays(Room(*(FIRST + needs.sum(axis=0)).tolist()))
-    rooms = ChunkRooms(offspring, births, FIRST, needs, N_OLDER)
-    begins = [rooms.begin(chunk)[0] for chunk in range(3)]
-    for begin in begins:
-        offspring.face_ends[begin.face : begin.face + 4] = begin.corner  # four faces without corners
-    for chunk in (0, 1):
-        rooms.finish(chunk, begins[chunk]._replace(face=begins[chunk].face + 4))
-    end = rooms.end
-    assert end.face == FIRST.face + 8
-    kinds = {"vertex": (offspring.vertices, births.kink_start), "edge": offspring[1:4], "kink": births[4:6]}
-    kinds |= {"face": (offspring.face_parents, offspring.bits), "corner": offspring[6:8]}
-    for kind, of_kind in kinds.items():
-        second, third = (getattr(begin, kind) for begin in begins[1:])
-        for array in of_kind:
-            left, page = array[second + 8 : third], mmap.PAGESIZE // array[0].nbytes
-            assert (left[page : -page or None] == 0).all()  # all whole pages before the third
-            assert (array[third + 4 :] == 77).all()
+def test_room_behind_what_is_written_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_freed_memory, "_PAGE", mmap.PAGESIZE)
+    room, end = Room(*(5 * [1 << 15])), Room(*(5 * [1 << 13]))
+    offspring, births = arrays(room)
+    give_back_room(offspring, births, end)
+    for array in (*offspring, *births[:6]):
+        page = mmap.PAGESIZE // array[0].nbytes
+        assert (array[: 1 << 13] == 77).all()
+        assert (array[(1 << 13) + page : -page] == 0).all()
