@@ -45,6 +45,8 @@ _LEAST_LEFT = 1 / 4
 _MOST_OF_NETWORK = 1 / 2
 # Chords of so many units have room for all their meetings. Where there are more, room is made anew until it is enough.
 _MOST_CHORDS = 128
+# For the parts of one face there is room for more than there are, in which several threads leave gaps, too.
+_ROOM = 3
 # But the rows of the faces that a few units have cut are to take no more than this share of the memory.
 _MOST_OF_COARSE = 1 / 32
 # Larger blocks are no faster: the system takes as long to give fresh memory as the work in it takes.
@@ -228,7 +230,7 @@ def _begins(refinement: Refinement, memory: float, watch: Watch) -> bool:
     n_crossing = refinement.crossings_to_come(watch)
     if not one:
         return bool(n_crossing.max() > _MOST_CHORDS)
-    return bool(n_crossing[0] > FIRST_CUT and bytes_of_parts(refinement, n_crossing)[0] > memory)
+    return bool(n_crossing[0] > FIRST_CUT and _ROOM * bytes_of_parts(refinement, n_crossing)[0] > memory)
 
 
 def _bounds(refinement: Refinement, memory: float, given: float, watch: Watch) -> list[int]:
