@@ -17,6 +17,8 @@ from splinegeo._faces import Offspring, Room
 from splinegeo._freed_memory import give_back_pages
 from splinegeo._kernel import kernel
 
+_MUCH = 1 << 24  # bytes
+
 
 class ChunkRooms:
     """Gives room to chunks in their order, and closes the gaps between them; any thread may call it.
@@ -76,10 +78,13 @@ class ChunkRooms:
 
 
 def give_back_room(offspring: Offspring, births: Births, begin: Room) -> None:
-    """Return the pages behind a position to the system, where chunks have been before they moved down."""
-    for kind, arrays in enumerate(_arrays_of_kinds(offspring, births)):
-        for array in arrays:
-            give_back_pages(array[begin[kind] :])
+    """Return the pages behind a position to the system, where chunks have been before they moved down; if they are
+    many, as it takes long to give them anew.
+    """
+    left = [array[begin[kind] :] for kind, arrays in enumerate(_arrays_of_kinds(offspring, births)) for array in arrays]
+    if sum(array.nbytes for array in left) >= _MUCH:
+        for array in left:
+            give_back_pages(array)
 
 
 def _arrays_of_kinds(offspring: Offspring, births: Births) -> Iterator[tuple[np.ndarray, ...]]:

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from splinegeo import _freed_memory
+from splinegeo import _freed_memory, _gaps
 from splinegeo._crossings import Births
 from splinegeo._faces import Offspring, Room
 from splinegeo._gaps import ChunkRooms, give_back_room
@@ -104,6 +104,9 @@ def test_room_behind_what_is_written_is_given_back(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_freed_memory, "_PAGE", mmap.PAGESIZE)
     room, end = Room(*(5 * [1 << 15])), Room(*(5 * [1 << 13]))
     offspring, births = arrays(room)
+    give_back_room(offspring, births, end)
+    assert all((array == 77).all() for array in (*offspring, *births[:6]))  # few pages stay
+    monkeypatch.setattr(_gaps, "_MUCH", 1 << 20)
     give_back_room(offspring, births, end)
     for array in (*offspring, *births[:6]):
         page = mmap.PAGESIZE // array[0].nbytes
