@@ -31,8 +31,9 @@ _RESULTS = Path(__file__).parent / "RESULTS.md"
 _CURVE = Path(__file__).parent / "curve.png"
 _SECTIONS = ("threads", "curve", "derived", "start")
 _STREAMED = "splinegeo, streamed"
-# Pairs of runs for each run of the other tables: a ratio near one takes many.
-_PAIRS = 5
+_THREADS = "One thread and all of them, in turns"
+# Turns for each run of the other tables: a ratio near one takes many.
+_TURNS = 3
 # From this number of regions on the curve also shows the stream of blocks.
 _STREAMED_FROM = ("L120", "X120")
 _DERIVED_TARGETS = {
@@ -81,7 +82,7 @@ def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
         if held:
             yield "Targets", held
     if "threads" in plan.selected and plan.threads[-1] > 1:
-        yield "One thread and all of them, in turns in one process", _in_turns(plan)
+        yield _THREADS, _in_turns(plan)
     if "curve" in plan.selected:
         yield "Linearity, one thread", _drawn_curve(plan, _curve(plan))
     if "derived" in plan.selected:
@@ -104,12 +105,12 @@ def _enumeration(plan: Plan) -> list[Row]:
 def _in_turns(plan: Plan) -> list[str]:
     threads, turns, failures = plan.threads[-1], {}, []
     for workload in tqdm([w.name for w in ENUMERATION if w.name in plan.selected], desc="threads", leave=False):
-        arguments = ["--workload", workload, "--runs", str(_PAIRS * plan.runs), "--budget", str(plan.budget)]
+        arguments = ["--workload", workload, "--runs", str(_TURNS * plan.runs), "--budget", str(_TURNS * plan.budget)]
         outcome = measure("turns", threads, plan.limits, arguments, {})
         if outcome.failure:
             failures.append(f"{workload}: {outcome.failure}")
         else:
-            turns[workload] = (outcome.values["alone"], outcome.values["together"])
+            turns[workload] = outcome.values
     return [*threads_table(turns, threads), *failures]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from peers import PEERS, load_folded
+from turns import enumeration, in_turns
 from workloads import WORKLOADS, Workload
 
 _STREAM_MEMORY = 1 << 30
@@ -32,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workload = WORKLOADS[arguments.workload]
     if arguments.what == "first-result":
-        regions = _splinegeo(workload, arguments.threads)()
+        regions = enumeration(workload, arguments.threads)()
         wall, cpu = time.time() - arguments.begin, time.process_time()
         result: dict = {"regions": regions, "wall": [wall], "cpu": [cpu]}
     elif arguments.what == "derived":
@@ -40,11 +41,10 @@ def main() -> None:
 
         result = {"quantities": quantities(workload, arguments.threads, arguments.runs)}
     elif arguments.what == "turns":
-        alone, together = _splinegeo(workload, 1), _splinegeo(workload, arguments.threads)
-        result = in_turns(alone, together, arguments.runs, arguments.budget)
+        result = in_turns(workload, arguments.threads, arguments.runs, arguments.budget)
     else:
         if arguments.what == "splinegeo":
-            run = _splinegeo(workload, arguments.threads)
+            run = enumeration(workload, arguments.threads)
         elif arguments.what == "streamed":
             run = _streamed(workload, arguments.threads)
         else:
@@ -75,30 +75,6 @@ def timed(run: Callable[[], int], runs: int, budget: float) -> dict:
         walls.append(wall)
         cpus.append(cpu)
     return {"regions": regions, "wall": walls, "cpu": cpus, "before": before}
-
-
-def in_turns(alone: Callable[[], int], together: Callable[[], int], runs: int, budget: float) -> dict:
-    """Wall seconds of warm runs of two ways, one after the other and each first as often as second."""
-    walls: dict[str, list[float]] = {"alone": [], "together": []}
-    ways = {"alone": alone, "together": together}
-    begin = time.perf_counter()
-    for run in ways.values():
-        run()
-    wanted = max(2, min(runs, int(budget / (time.perf_counter() - begin))))
-    for turn in range(wanted):
-        for way in sorted(ways, reverse=turn % 2 == 1):
-            gc.collect()
-            wall = time.perf_counter()
-            ways[way]()
-            walls[way].append(time.perf_counter() - wall)
-    return walls
-
-
-def _splinegeo(workload: Workload, threads: int) -> Callable[[], int]:
-    import splinegeo as sg
-
-    model, plane, domain = workload.model(), workload.plane(), sg.Box(workload.half_width)
-    return lambda: sg.enumerate_regions(model, plane, domain, threads=threads).n_regions
 
 
 def _streamed(workload: Workload, threads: int) -> Callable[[], int]:

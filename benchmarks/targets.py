@@ -44,22 +44,26 @@ def targets_table(rows: Sequence[Row]) -> list[str]:
     return table(["target", "by wall time", "by CPU time", "verdict (wall)"], lines)
 
 
-def threads_table(turns: Mapping[str, tuple[Sequence[float], Sequence[float]]], threads: int) -> list[str]:
-    """For each workload the wall seconds of one thread and of several, run in turns, and their ratio, run by run.
+def threads_table(turns: Mapping[str, Mapping[str, Sequence[float]]], threads: int) -> list[str]:
+    """For each workload the wall seconds of one thread and of several, in turns, and their ratio, turn by turn; beside
+    it the ratio that as many processes reach, one thread each: what they do at once by what one does alone.
 
-    Where the second thread has nothing to do the median wavers about one: slower means that three of four pairs are.
+    Where the second thread has nothing to do the median wavers about one: slower means that three of four turns are.
     """
     lines = []
-    for workload, (alone, together) in turns.items():
+    for workload, taken in turns.items():
+        alone, together, beside = taken["alone"], taken["together"], taken["beside"]
         least = _ALL_THREADS.get(workload)
         low, middle, high = quantiles([a / b for a, b in zip(alone, together, strict=True)], n=4, method="inclusive")
+        of_processes = median(threads * a / b for a, b in zip(alone, beside, strict=True))
         target = f"{least:g} ×" if least else "not slower"
         verdict = "met" if (middle >= least if least else high >= 1.0) else "missed"
         spread = f"{low:.2f}–{high:.2f}"
         times = [seconds(median(alone)), seconds(median(together))]
-        lines.append([workload, *times, f"{middle:.2f} ×", spread, str(len(alone)), f"{target}: {verdict}"])
-    titles = ["workload", "one thread s", f"{threads} threads s", "ratio, median", "quartiles", "pairs", "target"]
-    return table(titles, lines)
+        ratios = [f"{middle:.2f} ×", spread, f"{of_processes:.2f} ×"]
+        lines.append([workload, *times, *ratios, str(len(alone)), f"{target}: {verdict}"])
+    ratios = ["ratio, median", "quartiles", f"{threads} processes at once"]
+    return table(["workload", "one thread s", f"{threads} threads s", *ratios, "turns", "target"], lines)
 
 
 def _line(name: str, wall: float, cpu: float, most: float) -> list[str]:
