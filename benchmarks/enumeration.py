@@ -30,7 +30,10 @@ from workloads import CURVE, ENUMERATION, WORKLOADS
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _CURVE = Path(__file__).parent / "curve.png"
 _SECTIONS = ("threads", "curve", "derived", "start")
-_STREAMED = "splinegeo, streamed"
+_STREAMED, _READ = "splinegeo, streamed", "splinegeo, network read before"
+_WHAT = {OURS: "splinegeo", _STREAMED: "streamed", _READ: "read"}
+# Where reading the torch module takes most of the time: regioncam is given arrays of weights.
+_MOSTLY_READING = ("B", "S")
 _THREADS = "One thread and all of them, in turns"
 # Turns for each run of the other tables: a ratio near one takes many.
 _TURNS = 3
@@ -93,6 +96,7 @@ def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
 
 def _enumeration(plan: Plan) -> list[Row]:
     jobs = [(w.name, OURS, threads) for w in ENUMERATION if w.name in plan.selected for threads in plan.threads]
+    jobs += [(name, _READ, 1) for name in _MOSTLY_READING if name in plan.selected and 1 in plan.threads]
     for peer in plan.peers:
         # regioncam knows one thread only
         threads = plan.threads if peer != "regioncam" else plan.threads[:1]
@@ -145,7 +149,7 @@ def _row(plan: Plan, workload: str, engine: str, threads: int) -> Row:
             WORKLOADS[workload].save_folded(folded)
             outcome = measure(engine, threads, plan.peer_limits, [*arguments, "--folded", str(folded)], {})
     else:
-        outcome = measure("splinegeo" if engine == OURS else "streamed", threads, plan.limits, arguments, {})
+        outcome = measure(_WHAT[engine], threads, plan.limits, arguments, {})
     if outcome.failure:
         return Row(workload, engine, threads, failure=outcome.failure)
     values = outcome.values

@@ -21,7 +21,7 @@ _STREAM_MEMORY = 1 << 30
 def main() -> None:
     """Measure what the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["splinegeo", "streamed", "turns", "derived", "first-result", *PEERS])
+    parser.add_argument("what", choices=["splinegeo", "read", "streamed", "turns", "derived", "first-result", *PEERS])
     parser.add_argument("--workload", choices=list(WORKLOADS), required=True)
     parser.add_argument("--folded", type=Path, help="the workload for a peer, as Workload.save_folded writes it")
     parser.add_argument("--threads", type=int, default=1)
@@ -45,6 +45,8 @@ def main() -> None:
     else:
         if arguments.what == "splinegeo":
             run = enumeration(workload, arguments.threads)
+        elif arguments.what == "read":
+            run = enumeration(workload, arguments.threads, read_before=True)
         elif arguments.what == "streamed":
             run = _streamed(workload, arguments.threads)
         else:

@@ -45,12 +45,15 @@ def in_turns(workload: Workload, threads: int, turns: int, budget: float) -> dic
     return seconds
 
 
-def enumeration(workload: Workload, threads: int) -> Callable[[], int]:
-    """A function that enumerates a workload's regions and returns their number."""
+def enumeration(workload: Workload, threads: int, read_before: bool = False) -> Callable[[], int]:
+    """A function that enumerates a workload's regions and returns their number; it reads the torch module each time, or
+    never.
+    """
     import splinegeo as sg
 
     model, plane, domain = workload.model(), workload.plane(), sg.Box(workload.half_width)
-    return lambda: sg.enumerate_regions(model, plane, domain, threads=threads).n_regions
+    network = sg.read_network(model, plane.input_shape) if read_before else model
+    return lambda: sg.enumerate_regions(network, plane, domain, threads=threads).n_regions
 
 
 def _repeated(run: Callable[[], int], repeats: int) -> float:

@@ -127,7 +127,7 @@ def _split(
     watch.start(f"stage {units.stage + 1}", mesh.n_faces)
     if not all(run_chunks(of_chunk, chunks, threads, watch)):
         return None
-    if threads > 1:
+    if threads > 1 and len(chunks) > 1:
         give_back_room(offspring, births, rooms.end)
     return _filled(offspring, births, rooms.end)
 

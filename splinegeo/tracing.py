@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -30,7 +31,7 @@ class Trace:
 
     def submodule(self, node: fx.Node) -> nn.Module:
         """The module that a call_module node calls."""
-        return self.root.get_submodule(str(node.target))
+        return self._modules[str(node.target)]
 
     def constant(self, node: fx.Node) -> Any:
         """What a get_attr node reads."""
@@ -43,6 +44,11 @@ class Trace:
             return _without_root(str(node.target))
         stack = list(node.meta.get("nn_module_stack", {}).values())
         return _without_root(stack[-1][0]) if stack else THE_NETWORK
+
+    @cached_property
+    def _modules(self) -> dict[str, nn.Module]:
+        """Of all paths: a reader asks for each module many times."""
+        return dict(self.root.named_modules(remove_duplicate=False))
 
 
 def trace(model: nn.Module) -> Trace:
