@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from experiments.cache_options import Cache, CacheGigabytes
 from experiments.options import DataDir, Device, Download, Run
 from experiments.run_path import check_run_path
 from experiments.slice_options import HalfWidth, Points, PointsSeed, check_points_seed
+from splinegeo.processors import n_processors
 
 
 def migrate(
@@ -83,7 +83,7 @@ def migrate(
         y_test=images.y_test[:1].cpu(),
     )
     squares = record.window_half_width(of_points) if window is None else window or None
-    processors = os.cpu_count() or 1
+    processors = n_processors()
     jobs = min(jobs or processors, len(epochs))
     kept = PartitionCache.of_run(folder.path, cache, cache_gigabytes)
     first = FrameTask(folder.path, epochs[0], of_points, half_width, max(1, processors // jobs), kept)

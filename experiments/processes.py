@@ -11,6 +11,8 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Protocol, TypeVar
 
+from splinegeo.processors import n_processors
+
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -41,7 +43,7 @@ def processes(jobs: int, unit: str) -> Iterator[RunAll]:
         return
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     # Several processes with as many threads each as there are processors wait for each other more than they work.
-    os.environ.update(dict.fromkeys(before, str(max(1, (os.cpu_count() or 1) // jobs))))
+    os.environ.update(dict.fromkeys(before, str(max(1, n_processors() // jobs))))
     executor = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
     try:
         yield lambda work, tasks, text: shown(_in_order(executor, work, tasks, _AHEAD * jobs), len(tasks), text)

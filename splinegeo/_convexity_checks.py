@@ -1,6 +1,5 @@
 """Figures of a certificate that concern convexity: how deeply regions are dented, and which dents rounding explains."""
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 from splinegeo._chunks import chunk_bounds, run_chunks
 from splinegeo._pattern_checks import Rounding, contradicted
 from splinegeo._polygon_measures import deepest_dents
+from splinegeo.processors import n_processors
 
 if TYPE_CHECKING:
     from splinegeo.mesh import Mesh
@@ -41,7 +41,7 @@ def convexity_figures(partition: "Partition", rounding: Rounding) -> ConvexityFi
     """
     mesh = partition.mesh
     depths = np.empty(mesh.n_faces)
-    threads = os.cpu_count() or 1
+    threads = n_processors()
     run_chunks(
         lambda a, b: deepest_dents(mesh.vertices, mesh.offsets, mesh.corners, a, b, depths),
         chunk_bounds(mesh.offsets, threads),

@@ -1,7 +1,5 @@
 """Which regions of two partitions of one slice correspond: the same pattern, or shared area."""
 
-import os
-
 import numpy as np
 from jaxtyping import Int64
 from scipy.sparse import csr_array
@@ -12,6 +10,7 @@ from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.locate import Grid
 from splinegeo.mesh import Mesh
 from splinegeo.partition import Partition
+from splinegeo.processors import n_processors
 
 # Planes whose origins and bases differ by more than this share of the domain are different slices.
 _SAME_PLANE = 1e-9
@@ -50,7 +49,7 @@ def overlap_areas(first: Partition, second: Partition) -> csr_array:
     _check_same_plane(first, second)
     grid = second._grid
     boxes, others = _boxes(first.mesh, grid), _boxes(second.mesh, grid)
-    threads = os.cpu_count() or 1
+    threads = n_processors()
     n_cells = (boxes.last_cell - boxes.first_cell + 1).prod(axis=1)
     bounds = chunk_bounds(running_sum(n_cells), threads)
     counts = np.zeros(first.n_regions, dtype=np.int64)

@@ -2,7 +2,6 @@
 section 1: deep networks).
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from jaxtyping import Float64, Int64
 from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
 from splinegeo._sibling_cells import greatest_siblings
 from splinegeo.prefix_maps import StageBlock, face_count, walk_stages
+from splinegeo.processors import n_processors
 from splinegeo.restricted_prefixes import PrefixSum
 from splinegeo.restriction import has_operators
 
@@ -77,8 +77,8 @@ class LayerDiagram:
         faces, values = np.empty(len(points), dtype=np.int64), np.empty(len(points))
         run_chunks(
             lambda a, b: greatest_siblings(points, parents, start, self.slice_maps, a, b, faces, values),
-            chunk_bounds(running_sum(np.diff(start)[parents]), all_threads()),
-            all_threads(),
+            chunk_bounds(running_sum(np.diff(start)[parents]), n_processors()),
+            n_processors(),
         )
         return faces, values
 
@@ -135,8 +135,3 @@ def _parents_before(partition: "Partition", stages: range) -> Int64[np.ndarray, 
     for stage in reversed(stages[:-1]):
         parents = partition.parents[stage][parents].astype(np.int64)
     return parents
-
-
-def all_threads() -> int:
-    """Number of processors."""
-    return os.cpu_count() or 1

@@ -25,6 +25,7 @@ from splinegeo.mesh import Mesh
 from splinegeo.network import Network
 from splinegeo.operator_norms import check_norm, operator_norms
 from splinegeo.power_diagram import region_centroids, region_radii
+from splinegeo.processors import n_processors
 from splinegeo.restricted_maps import BaseRows
 from splinegeo.restriction import Restriction
 from splinegeo.selection import Selection, region_polygons, regions_in_disc, regions_in_polygon
@@ -247,7 +248,7 @@ class Partition:
     def locate(self, t: ArrayLike) -> Int64[np.ndarray, " n"]:
         """The region that holds each point of the slice (n, 2); -1 outside the domain. Raises `ShapeError`."""
         slack = max(_ROUNDING * float(np.ptp(self.domain, axis=0).max()), coordinate_rounding(self.domain))
-        return locate(self.mesh, self._grid, slice_points(t), slack, os.cpu_count() or 1)
+        return locate(self.mesh, self._grid, slice_points(t), slack, n_processors())
 
     def decision_boundary(self) -> DecisionBoundary:
         """The exact segments on which argmax f changes."""

@@ -9,8 +9,9 @@ from jaxtyping import Float64
 from splinegeo._chunks import even_chunks, run_chunks
 from splinegeo._sibling_cells import flip_gains
 from splinegeo.face_corners import FacePoints, corners_and_centres
-from splinegeo.layer_diagram import LayerDiagram, all_threads, layer_diagrams
+from splinegeo.layer_diagram import LayerDiagram, layer_diagrams
 from splinegeo.prefix_maps import StageBlock, face_count
+from splinegeo.processors import n_processors
 from splinegeo.tolerance import TOLERANCE, partition_tolerances
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class _Flips:
         maps, parents, slopes = block.maps, block.parents, block.slopes
         run_chunks(
             lambda a, b: flip_gains(points, rows, maps, parents, slopes, self.slopes_below, a, b, gains),
-            even_chunks(len(rows), 1, all_threads()),
-            all_threads(),
+            even_chunks(len(rows), 1, n_processors()),
+            n_processors(),
         )
 
 

@@ -1,6 +1,5 @@
 """Enumeration of the linear regions on a slice: stage by stage, the faces of a mesh are cut by the units' zero sets."""
 
-import os
 import time
 from contextlib import ExitStack
 
@@ -17,6 +16,7 @@ from splinegeo._refinement import Refinement
 from splinegeo.errors import InvalidArgumentError, ShapeError
 from splinegeo.network import Network, read_network
 from splinegeo.partition import Partition
+from splinegeo.processors import n_processors
 from splinegeo.slice import Box, Slice, domain_polygon, is_number
 
 # Out of time, or interrupted: the regions of about so many faces are still finished, which takes a moment.
@@ -43,7 +43,7 @@ def enumerate_regions(
         max_regions: give at most so many regions.
         progress: show a progress bar.
         time_limit: seconds after which to stop.
-        threads: threads of the compiled kernels; default: all processors.
+        threads: threads of the compiled kernels; default: as many as processors that this process may use.
 
     At a limit, or when interrupted from the keyboard, the result is a partition of a part of the domain into true
     regions, and its `complete` is False; unless what was left to do takes a moment only, and nothing is left out.
@@ -99,4 +99,4 @@ def start_refinement(
         raise ShapeError(f"the network takes {network.n_inputs} inputs, but the slice lies in R^{len(plane.origin)}")
     polygon = domain_polygon(domain, plane)
     announce_compilation()
-    return Refinement.start(network, plane, polygon, threads or os.cpu_count() or 1), polygon
+    return Refinement.start(network, plane, polygon, threads or n_processors()), polygon

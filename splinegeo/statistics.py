@@ -1,6 +1,5 @@
 """Statistics of regions: area, corners, neighbours, in-radius, and counts by layer."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from splinegeo._chunks import chunk_bounds, run_chunks, running_sum
 from splinegeo._polygon_measures import count_turns, inscribed_radii
 from splinegeo.errors import InvalidArgumentError
+from splinegeo.processors import n_processors
 from splinegeo.selection import corner_places
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def in_radii(partition: "Partition", regions: ArrayLike | None = None) -> Float6
         chosen = np.arange(partition.n_regions)
     mesh = partition.mesh
     radii = np.empty(len(chosen))
-    threads = os.cpu_count() or 1
+    threads = n_processors()
     run_chunks(
         lambda a, b: inscribed_radii(mesh.vertices, mesh.offsets, mesh.corners, chosen, a, b, radii),
         chunk_bounds(running_sum(np.diff(mesh.offsets)[chosen]), threads),
