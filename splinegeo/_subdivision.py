@@ -4,7 +4,7 @@ import threading
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int32, UInt64
+from jaxtyping import Float64, Int32, Int64, UInt64
 
 from splinegeo._chunks import Watch, chunk_bounds, even_chunks, joined, run_chunks, running_sum
 from splinegeo._crossings import Births, Crossings
@@ -60,11 +60,10 @@ def subdivide(
     changes sign.
     """
     cuts = _cut(mesh, crossings, units, closeness, threads)
+    work = _Work(mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch)
     generosity, parts = 1, None
     while parts is None:  # what a failed attempt wrote is gone before the next one
-        parts = _split(
-            mesh, crossings, cuts, bits, units, closeness, keep_births, with_kinks, threads, watch, generosity
-        )
+        parts = work.split(generosity)
         generosity *= 2
     offspring, births = parts
     finer = Mesh(
@@ -79,57 +78,85 @@ def subdivide(
     return Subdivision(finer, offspring.face_parents, offspring.bits, births, offspring.face_parents)
 
 
-def _split(
-    mesh: Mesh,
-    crossings: Crossings,
-    cuts: Cuts,
-    bits: np.ndarray,
-    units: Units,
-    closeness: float,
-    keep_births: bool,
-    with_kinks: bool,
-    threads: int,
-    watch: Watch,
-    generosity: int,
-) -> tuple[Offspring, Births] | None:
-    """Split the faces, chunk by chunk; None where chords meet more often than there is room for."""
-    n_crossing = np.diff(crossings.start)
-    chunks = chunk_bounds(mesh.offsets + crossings.value_start + 2 * running_sum(n_crossing**2), threads)
-    needs = np.array(
+class _Work(NamedTuple):
+    """What a subdivision reads, and what it is to keep."""
+
+    mesh: Mesh
+    crossings: Crossings
+    cuts: Cuts
+    bits: UInt64[np.ndarray, "F words"]
+    units: Units
+    closeness: float
+    keep_births: bool
+    with_kinks: bool
+    threads: int
+    watch: Watch
+
+    def split(self, generosity: int) -> tuple[Offspring, Births] | None:
+        """Split the faces, chunk by chunk; None where chords meet more often than there is room for."""
+        mesh, crossings, cuts, units, threads = self.mesh, self.crossings, self.cuts, self.units, self.threads
+        n_crossing = np.diff(crossings.start)
+        chunks = chunk_bounds(mesh.offsets + crossings.value_start + 2 * running_sum(n_crossing**2), threads)
+        needs = np.array(
+            run_chunks(
+                lambda a, b: count_room(mesh.offsets, mesh.sides, crossings, cuts, generosity, a, b), chunks, threads
+            ),
+            dtype=np.int64,
+        )
+        n_kinds = len(Room._fields)
+        largest = {begin: sizes for (begin, _), sizes in zip(chunks, needs[:, n_kinds:].tolist(), strict=True)}
+        n_values = max(count_values(corners, k, generosity) for corners, k in largest.values())
+        first, offspring, births, edge_parameters = self._cut_edges(needs[:, :n_kinds])
+        rooms = ChunkRooms(offspring, births, first, needs[:, :n_kinds], len(mesh.vertices))
+        number_of = {begin: i for i, (begin, _) in enumerate(chunks)}
+        local = threading.local()
+
+        def of_chunk(a: int, b: int) -> bool:
+            room, room_end = rooms.begin(number_of[a])
+            if not hasattr(local, "room"):
+                local.room = np.empty(n_values)
+            max_corners, max_units = largest[a]
+            loop = loop_for(max_corners, max_units, generosity, local.room)
+            fits, filled = split_faces(
+                mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, self.bits, crossings, cuts, births,
+                edge_parameters, units.slopes, units.tolerance, self.closeness, units.stage, a, b, room, room_end,
+                offspring, loop,
+            )  # fmt: skip
+            rooms.finish(number_of[a], Room(*filled))
+            return fits
+
+        self.watch.start(f"stage {units.stage + 1}", mesh.n_faces)
+        if not all(run_chunks(of_chunk, chunks, threads, self.watch)):
+            return None
+        if threads > 1 and len(chunks) > 1:
+            give_back_room(offspring, births, rooms.end)
+        return _filled(offspring, births, rooms.end)
+
+    def _cut_edges(self, needs: Int64[np.ndarray, "chunks kinds"]) -> tuple[Room, Offspring, Births, np.ndarray]:
+        """The pieces of all edges, in room for the parts of the faces, too; where the faces' begins, and the parameters
+        of the vertices born on edges.
+        """
+        mesh, cuts, slopes, threads = self.mesh, self.cuts, self.units.slopes, self.threads
+        chunks = even_chunks(len(mesh.edges), _EDGE_WEIGHT, threads)
+        kinks = [0] * (len(chunks) + 1)
+        if self.with_kinks:
+            counts = run_chunks(lambda a, b: count_edge_kinks(cuts, a, b), chunks, threads)
+            kinks = running_sum(np.array(counts, dtype=np.int64)).tolist()
+        n_born = int(cuts.first_vertex[-1])
+        first = Room(n_born, len(mesh.edges) + n_born, 0, 0, kinks[-1])
+        end = Room(*(needs.sum(axis=0) + first).tolist())
+        offspring, births = _allocate(end, self.bits.shape[1], n_born, self.keep_births, self.with_kinks)
+        parameters = births.parameter if self.keep_births else np.empty(n_born)
+        kink_of = {begin: kink for (begin, _), kink in zip(chunks, kinks, strict=False)}
         run_chunks(
-            lambda a, b: count_room(mesh.offsets, mesh.sides, crossings, cuts, generosity, a, b), chunks, threads
-        ),
-        dtype=np.int64,
-    )
-    n_kinds = len(Room._fields)
-    largest = {begin: sizes for (begin, _), sizes in zip(chunks, needs[:, n_kinds:].tolist(), strict=True)}
-    n_values = max(count_values(corners, k, generosity) for corners, k in largest.values())
-    first, offspring, births, edge_parameters = _cut_edges(
-        mesh, cuts, units.slopes, needs[:, :n_kinds], bits.shape[1], keep_births, with_kinks, threads
-    )
-    rooms = ChunkRooms(offspring, births, first, needs[:, :n_kinds], len(mesh.vertices))
-    number_of = {begin: i for i, (begin, _) in enumerate(chunks)}
-    work = threading.local()
-
-    def of_chunk(a: int, b: int) -> bool:
-        room, room_end = rooms.begin(number_of[a])
-        if not hasattr(work, "room"):
-            work.room = np.empty(n_values)
-        max_corners, max_units = largest[a]
-        loop = loop_for(max_corners, max_units, generosity, work.room)
-        fits, filled = split_faces(
-            mesh.vertices, mesh.offsets, mesh.corners, mesh.sides, bits, crossings, cuts, births, edge_parameters,
-            units.slopes, units.tolerance, closeness, units.stage, a, b, room, room_end, offspring, loop,
+            lambda a, b: cut_edges(
+                mesh.vertices, mesh.edges, mesh.edge_labels, cuts, a, b, slopes, kink_of[a], offspring, parameters,
+                births,
+            ),
+            chunks,
+            threads,
         )  # fmt: skip
-        rooms.finish(number_of[a], Room(*filled))
-        return fits
-
-    watch.start(f"stage {units.stage + 1}", mesh.n_faces)
-    if not all(run_chunks(of_chunk, chunks, threads, watch)):
-        return None
-    if threads > 1 and len(chunks) > 1:
-        give_back_room(offspring, births, rooms.end)
-    return _filled(offspring, births, rooms.end)
+        return first, offspring, births, parameters
 
 
 def _filled(offspring: Offspring, births: Births, end: Room) -> tuple[Offspring, Births]:
@@ -163,40 +190,6 @@ def _cut(mesh: Mesh, crossings: Crossings, units: Units, closeness: float, threa
         threads,
     )  # fmt: skip
     return cuts._replace(first_vertex=running_sum(counts))
-
-
-def _cut_edges(
-    mesh: Mesh,
-    cuts: Cuts,
-    slopes: np.ndarray,
-    needs: np.ndarray,
-    words: int,
-    keep_births: bool,
-    with_kinks: bool,
-    threads: int,
-) -> tuple[Room, Offspring, Births, np.ndarray]:
-    """The pieces of all edges, in room for the parts of the faces, too; where the faces' begins, and the parameters of
-    the vertices born on edges.
-    """
-    chunks = even_chunks(len(mesh.edges), _EDGE_WEIGHT, threads)
-    kinks = [0] * (len(chunks) + 1)
-    if with_kinks:
-        counts = run_chunks(lambda a, b: count_edge_kinks(cuts, a, b), chunks, threads)
-        kinks = running_sum(np.array(counts, dtype=np.int64)).tolist()
-    n_born = int(cuts.first_vertex[-1])
-    first = Room(n_born, len(mesh.edges) + n_born, 0, 0, kinks[-1])
-    end = Room(*(needs.sum(axis=0) + first).tolist())
-    offspring, births = _allocate(end, words, n_born, keep_births, with_kinks)
-    parameters = births.parameter if keep_births else np.empty(n_born)
-    kink_of = {begin: kink for (begin, _), kink in zip(chunks, kinks, strict=False)}
-    run_chunks(
-        lambda a, b: cut_edges(
-            mesh.vertices, mesh.edges, mesh.edge_labels, cuts, a, b, slopes, kink_of[a], offspring, parameters, births
-        ),
-        chunks,
-        threads,
-    )
-    return first, offspring, births, parameters
 
 
 def _allocate(end: Room, words: int, n_on_edges: int, keep_births: bool, with_kinks: bool) -> tuple[Offspring, Births]:
