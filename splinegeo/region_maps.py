@@ -74,7 +74,7 @@ def first_affine(network: "Network") -> "AffineMap":
     return affine_before(network, 0)
 
 
-def pull_back(
+def pull_back_readout(
     partition: "Partition", readout: Float64[np.ndarray, "k C"], regions: Int64[np.ndarray, " n"] | None = None
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "m k units"], Float64[np.ndarray, "m k"]]]:
     """Rows u and constants c with readout · f(x) = u (W₁ x + b₁) + c on each region, stream by stream.
@@ -109,7 +109,7 @@ def pull_back(
 def affine_map(partition: "Partition", region: int) -> tuple[Float64[np.ndarray, "C d"], Float64[np.ndarray, " C"]]:
     """A and B with f(x) = A x + B on one region, x flattened."""
     first = first_affine(partition.network)
-    _, rows, constant = next(pull_back(partition, np.eye(partition.network.n_outputs), np.array([region])))
+    _, rows, constant = next(pull_back_readout(partition, np.eye(partition.network.n_outputs), np.array([region])))
     return first.transpose(rows[0]), rows[0] @ first.bias + constant[0]
 
 
@@ -129,5 +129,5 @@ def reduced_operators(
     """Stream by stream, with the range within `regions` (default: all), matrices that have the inner products of the
     rows of A. `reduce` is the `isometry` of the network's first affine map.
     """
-    for place, rows, _ in pull_back(partition, np.eye(partition.network.n_outputs), regions):
+    for place, rows, _ in pull_back_readout(partition, np.eye(partition.network.n_outputs), regions):
         yield place, reduce(rows.reshape(-1, rows.shape[-1])).reshape(*rows.shape[:2], -1)
