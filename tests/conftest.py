@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 
@@ -23,6 +24,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def saved_when_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are saved at every moment of logging and between none, however slow the disk and the training are."""
+    monkeypatch.setattr("experiments.saving._QUICK_SAVE", math.inf)
+    monkeypatch.setattr("experiments.saving.SECONDS_BETWEEN_SAVES", math.inf)
+
+
+@pytest.fixture
+def saved_every_epoch(saved_when_logged: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are saved between moments of logging, too."""
+    monkeypatch.setattr("experiments.saving.SECONDS_BETWEEN_SAVES", -1.0)
 
 
 @pytest.fixture

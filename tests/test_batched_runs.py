@@ -106,13 +106,13 @@ def test_float32_runs_are_the_single_runs(tmp_path: Path, few: LabelledImages, o
 
 
 @pytest.mark.parametrize("methods", [("grokalign",), ("grokfast", "adversarial")])
+@pytest.mark.usefixtures("saved_every_epoch")
 def test_stopped_batches_resume_exactly(tmp_path: Path, few: LabelledImages, monkeypatch, one_thread, methods):
     """One run is even thrown back behind the others, as by a kill between the saves of two runs."""
     settings = settings_of(20, methods=methods)
     whole, broken = folders(tmp_path / "whole", settings), folders(tmp_path / "broken", settings)
     train_batched(whole, few, CPU, show_progress=False)
     run_epoch = BatchedTraining.run_epoch
-    monkeypatch.setattr("experiments.saving.SECONDS_BETWEEN_SAVES", 0.0)
     for epochs, behind in ((0, None), (3, 1), (5, None)):
         left = [epochs]
 
@@ -181,6 +181,7 @@ def test_a_run_that_meets_its_target_leaves_the_batch(tmp_path: Path, few: Label
     assert [run.metrics_path.read_bytes() for run in batched] == before
 
 
+@pytest.mark.usefixtures("saved_when_logged")
 def test_a_run_that_diverges_does_not_harm_the_others(tmp_path: Path, few: LabelledImages, monkeypatch, one_thread):
     settings = settings_of(10)
     batched, single = folders(tmp_path / "batched", settings), folders(tmp_path / "single", settings)

@@ -1,5 +1,6 @@
 """Runs whose latest state is damaged, in several ways: they go on from the state before, to the same end."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,9 @@ def trained(path: Path, few: LabelledImages, epochs: int, stop_after: int | None
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "run_epoch", stopping)
+        # A state at every moment of logging and between none, however slow the disk and the training are.
+        patch.setattr("experiments.saving._QUICK_SAVE", math.inf)
+        patch.setattr("experiments.saving.SECONDS_BETWEEN_SAVES", math.inf)
         try:
             train_run(run, few, CPU, show_progress=False)
         except KeyboardInterrupt:
@@ -162,6 +166,7 @@ def test_without_links_on_the_disk(tmp_path: Path, few: LabelledImages, whole: R
     assert read_checkpoint(previous_path(run.checkpoint_folder)).epoch == 18
 
 
+@pytest.mark.usefixtures("saved_when_logged")
 def test_stepwise_runs_too(tmp_path: Path, capsys):
     whole = RecordFolder.take_up(tmp_path / "whole", WalkSettings(seed=3))
     expected = train_steps(whole, Walk(WalkSettings(seed=3)), 20, LOGGED, show_progress=False)

@@ -68,6 +68,7 @@ def test_tensorboard_shows_the_metrics_of_the_run(run: RunFolder, data: Labelled
     assert min(shown["epoch_loss"]) == 1
 
 
+@pytest.mark.usefixtures("saved_when_logged")
 def test_a_resumed_run_shows_each_step_once(run: RunFolder, data: LabelledImages, monkeypatch: pytest.MonkeyPatch):
     left = iter(range(8))
     run_epoch = Training.run_epoch

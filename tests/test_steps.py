@@ -83,6 +83,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stops_at) -> None:
     assert torch.equal(again.weights, reference.weights)
 
 
+@pytest.mark.usefixtures("saved_when_logged")
 def test_a_failed_step_keeps_the_last_good_state(tmp_path) -> None:
     run = RecordFolder.take_up(tmp_path / "walk", WalkSettings())
     with pytest.raises(TrainingError, match="in step 7: the loss is nan; the last good state is kept"):
@@ -90,6 +91,7 @@ def test_a_failed_step_keeps_the_last_good_state(tmp_path) -> None:
     assert run.load_checkpoint("latest").epoch == 5
 
 
+@pytest.mark.usefixtures("saved_when_logged")
 def test_metrics_that_are_not_finite_stop_a_run(tmp_path) -> None:
     class Growing(Walk):
         def measure(self) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -239,15 +238,15 @@ def test_training_a_finished_run_changes_nothing(tmp_path: Path, few: LabelledIm
         {"methods": ("grokalign", "grokfast", "adversarial"), "weight_decay": 0.0},
     ],
 )
+@pytest.mark.usefixtures("saved_every_epoch")
 def test_interrupted_runs_resume_exactly(
     tmp_path: Path, few: LabelledImages, monkeypatch: pytest.MonkeyPatch, one_thread, training: dict
 ):
+    """Saved after every epoch, so that it resumes both at logged epochs and between them."""
     settings = settings_of(40, **training)
     whole, broken = (RunFolder.create(tmp_path / name, settings) for name in ("whole", "broken"))
     train_run(whole, few, CPU, show_progress=False)
     run_epoch = Training.run_epoch
-    # Saved after every epoch, so that it resumes both at logged epochs and between them.
-    monkeypatch.setattr("experiments.saving.SECONDS_BETWEEN_SAVES", 0.0)
     for epochs in (0, 1, 12, 20):
         left = [epochs]
 
@@ -264,6 +263,28 @@ def test_interrupted_runs_resume_exactly(
     monkeypatch.setattr(Training, "run_epoch", run_epoch)
     train_run(broken, few, CPU, show_progress=False)
     assert_same_run(whole, broken)
+
+
+# `splinegeo train` on a quick disk, which before its last epoch waits for the kill, should that be late.
+WAITING = """
+import sys, time
+from experiments import saving
+from experiments.cli import main
+from experiments.training import Training
+
+saving._QUICK_SAVE = float("inf")
+left, run_epoch = int(sys.argv.pop(1)), Training.run_epoch
+
+def waiting(training):
+    global left
+    left -= 1
+    if not left:
+        time.sleep(600)
+    return run_epoch(training)
+
+Training.run_epoch = waiting
+main()
+"""
 
 
 @pytest.mark.parametrize(
@@ -283,16 +304,19 @@ def test_a_killed_process_resumes_exactly(
     epochs = 2 * max(thresholds) + 80
     settings = settings_of(epochs, logs_per_decade=10, methods=methods)
     whole, killed = (RunFolder.create(tmp_path / name, settings) for name in ("whole", "killed"))
-    command = ["train", str(killed.path), "--resume", "--threads", "1"]
-    program = [sys.executable, "-c", "from experiments.cli import main; main()", *command]
     for threshold in thresholds:
-        process = subprocess.Popen(program, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        command = [str(epochs - saved_epoch(killed)), "train", str(killed.path), "--resume", "--threads", "1"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", WAITING, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 120
-        while saved_epoch(killed) < threshold:
-            assert process.poll() is None, "the training ended before it could be killed"
-            assert time.monotonic() < deadline, "the training does not get on"
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
+        try:
+            while saved_epoch(killed) < threshold:
+                assert process.poll() is None, "the training ended before it could be killed"
+                assert time.monotonic() < deadline, "the training does not get on"
+                time.sleep(0.02)
+        finally:
+            process.kill()
         assert process.wait() == -signal.SIGKILL
         reached = saved_epoch(killed)
         assert threshold <= reached < epochs
