@@ -41,19 +41,20 @@ def samples(n: int = 40, seed: int = 0) -> Samples:
 
 @dataclass
 class SmallSource:
-    """Some networks as moments of a training; remembers for which moments networks were asked, and may be slow."""
+    """Some networks as moments of a training; remembers for which moments networks were asked, and may be held up."""
 
     n_moments: int = 6
     is_growing: bool = False
-    seconds: float = 0.0
     fails_at: int | None = None
     title: str = "small"
     asked: list[str] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    may_go_on: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.samples = samples()
         self.first: SliceChoice = through_samples(self.samples, [0, 1, 2])
+        self.may_go_on.set()
 
     @property
     def growth(self) -> Growth:
@@ -69,10 +70,10 @@ class SmallSource:
         return network(int(moment.key)).eval()
 
     def network(self, moment: Moment) -> sg.Network:
-        """The network of a moment; slow, or impossible, if so made."""
+        """The network of a moment, once it may go on; impossible, if so made."""
         self.asked.append(moment.key)
         self.threads.add(threading.current_thread().name)
-        time.sleep(self.seconds)
+        self.may_go_on.wait(60)
         if moment.key == str(self.fails_at):
             raise sg.InvalidNetworkError(f"the weights at {moment.key} overflow")
         return sg.read_network(self.model(moment), (4, 4))

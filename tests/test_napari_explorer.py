@@ -24,6 +24,8 @@ from experiments.data import LabelledImages
 from experiments.explorer_run import RunSource, open_run
 from experiments.run_folder import RunFolder
 from experiments.run_model import load_model
+from viz.coloring import Coloring
+from viz.explorer_frame import Frame
 from viz.explorer_source import Growth
 
 pytest.importorskip("napari", reason="napari is not installed: pip install 'splinegeo[napari]'")
@@ -317,20 +319,22 @@ def test_slices_from_thumbnails_classes_and_at_random(explorer: Any, mnist: Labe
     slices.kind.setCurrentIndex(0)
 
 
-def test_play_goes_through_all_checkpoints_and_stops(explorer: Any):
-    explorer.go_to(0)
+def test_play_goes_through_all_checkpoints_and_stops(explorer: Any, monkeypatch: pytest.MonkeyPatch):
     seen = []
+    show = explorer._show
+
+    def followed(frame: Frame, coloring: Coloring) -> None:
+        show(frame, coloring)
+        if not seen or seen[-1] != frame.key.moment.key:
+            seen.append(frame.key.moment.key)
+
+    monkeypatch.setattr(explorer, "_show", followed)
+    explorer.go_to(0)
     explorer.dock.timeline.show_moments(explorer.session.moments, 0)
     explorer.dock.play.click()
     assert explorer.dock.play.text() == "Pause"
-
-    def played() -> bool:
-        if explorer.shown is not None and (not seen or seen[-1] != explorer.shown.key.moment.key):
-            seen.append(explorer.shown.key.moment.key)
-        return not explorer.dock.play.isChecked()
-
-    settle(played)
-    assert seen[-len(explorer.session.moments) :] == [moment.key for moment in explorer.session.moments]
+    settle(lambda: not explorer.dock.play.isChecked())
+    assert seen == [moment.key for moment in explorer.session.moments]
     assert explorer.dock.play.text() == "Play"
 
 
