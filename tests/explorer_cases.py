@@ -93,7 +93,7 @@ def partition(seed: int = 0) -> sg.Partition:
     return sg.enumerate_regions(source.model(Moment(str(seed), "")), source.first.plane)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait for a condition; raises AssertionError when it does not come true."""
     end = time.monotonic() + seconds
     while not condition():
