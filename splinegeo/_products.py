@@ -23,31 +23,32 @@ def product_tiles(n_rows: int) -> list[tuple[int, int]]:
 
 def multiply_activated(
     stage: Stage, affine: Affine, y: Float64[np.ndarray, "v m"], out: Float64[np.ndarray, "v n"]
-) -> Float64[np.ndarray, " m"]:
+) -> Float64[np.ndarray, "2 m"]:
     """Set `out` to affine(h) with h = stage.activate(y), for the rows of one tile; `out` may be `y` itself.
 
-    Returns the largest size of each column of h.
+    Returns the largest size of each column of h, and the highest value of each of y.
     """
     if stage.slopes.any():
-        h = stage.activate(y)
+        h, highest = stage.activate(y), y.max(axis=0)
         out[:] = affine(h)
-        return np.abs(h).max(axis=0)
-    sizes = np.zeros(y.shape[1])
-    _largest_outputs(y, sizes)
+        return np.stack([np.abs(h).max(axis=0), highest])
+    highest = np.full(y.shape[1], -np.inf)
+    _highest_values(y, highest)
+    sizes = np.maximum(highest, 0.0)
     on = np.flatnonzero(sizes)
     h = np.empty((len(y), len(on)))
     _relu_columns(y, on, h)
     out[:] = affine.bias
     units, outputs = np.empty(_UNITS_PER_BLOCK + 3, dtype=np.int64), np.empty((_UNITS_PER_BLOCK + 3, 4))
     _add_products(h, on, affine.columns, out, units, outputs)
-    return sizes
+    return np.stack([sizes, highest])
 
 
 @kernel
-def _largest_outputs(y, sizes):
+def _highest_values(y, highest):
     for r in range(y.shape[0]):
         for j in range(y.shape[1]):
-            sizes[j] = max(sizes[j], y[r, j])
+            highest[j] = max(highest[j], y[r, j])
 
 
 @kernel

@@ -19,10 +19,10 @@ from splinegeo.affine import Affine
 from splinegeo.mesh import Mesh
 from splinegeo.partition import Partition
 from splinegeo.region_maps import first_affine
-from splinegeo.restriction import Restriction, has_operators
+from splinegeo.restriction import Restriction, Undecided, has_operators
 from splinegeo.slice import Slice
 from splinegeo.stages import Network, Stage
-from splinegeo.tolerance import merging_distance, unit_tolerance
+from splinegeo.tolerance import merging_distance, noise_of_outputs, unit_tolerance
 
 # So many products keep a thread busy for longer than it takes to wake it.
 _MANY_PRODUCTS = 1 << 22
@@ -95,9 +95,10 @@ class Refinement:
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
         units, noise = self._units_and_noise()
         limit.families = self.families
-        values, sizes = self.values, self.sizes
+        values, sizes, highest = self.values, self.sizes, np.full(stage.n_units, np.inf)
         if isinstance(values, Restriction):
-            values, cut, sizes = _cut_restricted(self.mesh, values, units, self.closeness, self.threads, limit, watch)
+            values, cut, found = _cut_restricted(self.mesh, values, units, self.closeness, self.threads, limit, watch)
+            sizes, highest = found.sizes, found.highest
         else:
             values, cut = cut_by_stage(
                 self.mesh, values, units, self.closeness, self.threads, following is not None, limit, watch, self.begun
@@ -108,7 +109,7 @@ class Refinement:
                 cut, parents, bits = join_group(self.network, group, cut, parents, bits)
         if isinstance(following, Affine) and isinstance(values, Values):
             spare = values is not self.values
-            values, sizes = _next_values(values, stage, following, cut, self.threads, spare)
+            values, sizes, highest = _next_values(values, stage, following, cut, self.threads, spare)
         elif isinstance(values, Values):
             values = Values(np.empty((0, 0)))  # those of the last stage have served
         return replace(
@@ -117,7 +118,7 @@ class Refinement:
             mesh=cut.mesh,
             values=values,
             sizes=sizes,
-            noise=noise,
+            noise=noise_of_outputs(stage, noise, units.tolerance, highest),
             parents=parents,
             bits=bits,
             begun=None,
@@ -195,8 +196,8 @@ def _of_layers(mesh: Mesh, network: Network) -> Mesh:
 
 def _next_values(
     values: Values, stage: Stage, affine: Affine, cut: Subdivision, threads: int, spare: bool
-) -> tuple[Values, Float64[np.ndarray, " m"]]:
-    """Values of the next stage, and the largest sizes of its inputs on the domain.
+) -> tuple[Values, Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Values of the next stage, the largest sizes of its inputs on the domain, and this stage's highest values there.
 
     On each face an output's size |h| is convex, so its maximum is at a vertex that is older than the face's cut. (The
     size of y would bound it, too, but a dead unit's bias would count: units that differ would be taken for equal.) The
@@ -204,12 +205,13 @@ def _next_values(
     """
     y = values.older
     following = y if spare and affine.n_outputs == y.shape[1] else empty_rows(len(y), affine.n_outputs)
-    sizes = run_chunks(
+    found = run_chunks(
         lambda a, b: multiply_activated(stage, affine, y[a:b], following[a:b]),
         product_tiles(len(y)),
         threads if y.size * affine.n_outputs >= _MANY_PRODUCTS else 1,
     )
-    return Values(following, cut.births, affine.columns, cut.family), np.max(sizes, axis=0)
+    sizes, highest = np.max(found, axis=0)
+    return Values(following, cut.births, affine.columns, cut.family), sizes, highest
 
 
 def _cut_restricted(
@@ -220,9 +222,9 @@ def _cut_restricted(
     threads: int,
     limit: Limit,
     watch: Watch,
-) -> tuple[Restriction, Subdivision, Float64[np.ndarray, " m"]]:
+) -> tuple[Restriction, Subdivision, Undecided]:
     """Cut the mesh by those units of a stage that are positive on a part of it; returns the restriction with that
-    stage, and the largest sizes of the stage's outputs, too.
+    stage, and what was found of the stage's units, too.
     """
     mesh = mesh.used_vertices()  # a limit has left out faces
     found = restriction.undecided(mesh.vertices, units.tolerance)
@@ -231,7 +233,7 @@ def _cut_restricted(
     signs = np.where(found.active[found.units], -1.0, 1.0)
     reach = np.maximum(signs * found.values, 0.0).max(axis=0)
     restriction = restriction.advance(found.units, found.active, reach, watch)
-    return restriction, _of_all_units(cut, units.stage, found.units, found.active), found.sizes
+    return restriction, _of_all_units(cut, units.stage, found.units, found.active), found
 
 
 def _of_all_units(

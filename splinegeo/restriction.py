@@ -58,6 +58,8 @@ class Undecided(NamedTuple):
     """Whether a unit is positive; for those above: on average."""
     sizes: Float64[np.ndarray, " n"]
     """The largest size of each unit's output, of those that keep their sign at some points only."""
+    highest: Float64[np.ndarray, " n"]
+    """The greatest value of each unit, or more."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,7 +140,7 @@ class Restriction:
         units = candidates[crossing]
         outputs = np.where(values > 0, values, stage.slopes[units] * values)
         sizes[units] = np.abs(outputs).max(axis=0)
-        return Undecided(units, values, active, sizes)
+        return Undecided(units, values, active, sizes, high)
 
     def advance(
         self,

@@ -15,7 +15,7 @@ from splinegeo._chunks import running_sum
 from splinegeo.errors import DegenerateSliceError, ShapeError
 from splinegeo.network import Network, Stage, read_network
 from splinegeo.slice import as_numbers, finite_numbers
-from splinegeo.tolerance import CLOSENESS, TOLERANCE, unit_tolerance
+from splinegeo.tolerance import CLOSENESS, TOLERANCE, noise_of_outputs, unit_tolerance
 
 _BATCH_BYTES = 1 << 26
 
@@ -122,6 +122,7 @@ def enumerate_segment(
     sizes, noise = np.abs(x).max(axis=0), np.zeros(x.shape[1])
     for index, stage in enumerate(network.stages):
         tolerance, noise = unit_tolerance(stage, sizes, noise)
+        noise = noise_of_outputs(stage, noise, tolerance, values.max(axis=0))
         pieces, values = _cut(pieces, values, stage, tolerance)
         h = stage.activate(values)
         sizes = np.abs(h).max(axis=0)

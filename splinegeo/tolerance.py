@@ -1,9 +1,12 @@
 """The one tolerance: when a unit's value is zero, and when two crossings are one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
+
+from splinegeo._bits import unpack
 
 if TYPE_CHECKING:
     from splinegeo.partition import Partition
@@ -46,7 +49,8 @@ def unit_tolerance(
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Tolerance of each coordinate of a stage (infinite for carried ones), and the noise of its outputs.
 
-    `sizes` bound each of the stage's inputs; `noise` are the sizes of the values whose rounding errors they carry.
+    `sizes` bound each of the stage's inputs; `noise` are the sizes of the values whose rounding errors they carry. That
+    of the outputs is as much as there may be; `noise_of_outputs` is what is left of it where units are known to be off.
     """
     scale = stage.affine.bounds(sizes) + np.abs(stage.affine.bias)
     inherited = stage.affine.spreads(noise)  # of inputs that are 0 everywhere, too: they may be so by rounding
@@ -55,14 +59,39 @@ def unit_tolerance(
     return tolerance, steepest * (_INHERITED * scale + inherited)
 
 
-def stage_tolerances(network: "Network", inputs: Float64[np.ndarray, "n d"]) -> list[Float64[np.ndarray, " units"]]:
-    """Tolerances of all stages, with the sizes of their inputs taken at some flattened inputs of the network."""
+def noise_of_outputs(
+    stage: "Stage",
+    noise: Float64[np.ndarray, " n"],
+    tolerance: Float64[np.ndarray, " n"],
+    highest: Float64[np.ndarray, " n"],
+) -> Float64[np.ndarray, " n"]:
+    """The noise of a stage's outputs from that of `unit_tolerance` and the highest value of each coordinate.
+
+    A unit that is off by more than rounding hands on no more of it than its slope: far from the origin, where values
+    are large, what follows from units that are all off is known as well as about it.
+    """
+    slopes = np.abs(stage.slopes)
+    return np.where(highest < -tolerance, slopes / np.maximum(1.0, slopes), 1.0) * noise
+
+
+def stage_tolerances(
+    network: "Network",
+    inputs: Float64[np.ndarray, "n d"],
+    active: Sequence[Bool[np.ndarray, " units"]] | None = None,
+) -> list[Float64[np.ndarray, " units"]]:
+    """Tolerances of all stages, with the sizes of their inputs taken at some flattened inputs of the network.
+
+    `active` are each stage's coordinates that are positive somewhere, at these inputs or elsewhere.
+    """
     tolerances = []
     h, noise = inputs, np.zeros(inputs.shape[1])
-    for stage in network.stages:
+    for index, stage in enumerate(network.stages):
         tolerance, noise = unit_tolerance(stage, np.abs(h).max(axis=0), noise)
         tolerances.append(tolerance)
-        h = stage.activate(stage.affine(h))
+        y = stage.affine(h)
+        highest = y.max(axis=0) if active is None else np.where(active[index], np.inf, y.max(axis=0))
+        noise = noise_of_outputs(stage, noise, tolerance, highest)
+        h = stage.activate(y)
     return tolerances
 
 
@@ -73,4 +102,8 @@ def partition_tolerances(partition: "Partition") -> list[Float64[np.ndarray, " u
     n_points = max(1, min(_SIZE_POINTS, _SIZE_BYTES // (32 * widest)))
     spread = np.linspace(0, len(partition.vertices) - 1, n_points).astype(np.int64)
     points = np.concatenate([partition.domain, partition.vertices[np.unique(spread)]])
-    return stage_tolerances(network, plane.origin + points @ plane.basis)
+    active = [
+        unpack(np.bitwise_or.reduce(words, axis=0)[None], stage.n_units)[0]
+        for words, stage in zip(partition.bits, network.stages, strict=True)
+    ]
+    return stage_tolerances(network, plane.origin + points @ plane.basis, active)

@@ -27,9 +27,10 @@ def test_products_are_those_of_all_units(n_rows: int, n_units: int) -> None:
     y[:, ::3] = -np.abs(y[:, ::3])  # off in every row
     y[n_rows // 2, ::2] *= -1.0
     out = np.full((n_rows, 21), np.nan)
-    sizes = multiply_activated(stage_of(random_affine(2, n_units)), following, y, out)
+    sizes, highest = multiply_activated(stage_of(random_affine(2, n_units)), following, y, out)
     np.testing.assert_allclose(out, following(np.maximum(y, 0.0)), rtol=0, atol=1e-13)
     np.testing.assert_array_equal(sizes, np.maximum(y, 0.0).max(axis=0))
+    np.testing.assert_array_equal(highest, y.max(axis=0))
 
 
 def test_products_of_integers_are_exact() -> None:
@@ -60,7 +61,9 @@ def test_a_tile_does_not_depend_on_its_neighbours(slope: float) -> None:
     y = np.random.default_rng(4).standard_normal((300, 60))
     all_rows, alone = np.empty((300, 30)), np.empty((300, 30))
     for a, b in product_tiles(300):
-        multiply_activated(stage, following, y[a:b], all_rows[a:b])
+        sizes, highest = multiply_activated(stage, following, y[a:b], all_rows[a:b])
+        np.testing.assert_array_equal(sizes, np.abs(stage.activate(y[a:b])).max(axis=0))
+        np.testing.assert_array_equal(highest, y[a:b].max(axis=0))
         multiply_activated(stage, following, y[a:b].copy(), alone[a:b])
     np.testing.assert_array_equal(all_rows, alone)
     np.testing.assert_allclose(all_rows, following(stage.activate(y)), rtol=0, atol=1e-13)
@@ -69,6 +72,7 @@ def test_a_tile_does_not_depend_on_its_neighbours(slope: float) -> None:
 def test_units_that_are_all_off_leave_the_bias() -> None:
     following = random_affine(8, 3)
     out = np.empty((5, 3))
-    sizes = multiply_activated(stage_of(random_affine(2, 8)), following, -np.ones((5, 8)), out)
+    sizes, highest = multiply_activated(stage_of(random_affine(2, 8)), following, -np.ones((5, 8)), out)
     np.testing.assert_array_equal(out, np.broadcast_to(following.bias, (5, 3)))
     assert not sizes.any()
+    np.testing.assert_array_equal(highest, -np.ones(8))
