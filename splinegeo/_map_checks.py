@@ -158,6 +158,11 @@ def _slice_maps(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> Flo
     """Slice maps of some regions: those that the partition holds, or as it would compute them."""
     if "slice_maps" in vars(partition):
         return partition.slice_maps[regions].astype(np.float64)
+    return computed_slice_maps(partition, regions)
+
+
+def computed_slice_maps(partition: "Partition", regions: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n C 3"]:
+    """Slice maps of some regions from their patterns, in float64."""
     maps = np.empty((len(regions), partition.network.n_outputs, 3))
     if len(regions):
         for place, block in slice_map_blocks(_family(partition, regions)):

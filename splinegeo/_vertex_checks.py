@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt64
+from jaxtyping import Bool, Float64, Int64
 
-from splinegeo._bits import pack, unpack
+from splinegeo._bit_checks import deciding_words
+from splinegeo._bits import pack
 from splinegeo._pattern_checks import Rounding, batches, depths, points_at_once
 from splinegeo.region_maps import first_affine
 
@@ -36,8 +37,8 @@ def vertex_figures(partition: "Partition", rounding: Rounding, progress: bool) -
     n_vertices = len(mesh.vertices)
     by_vertex = np.argsort(mesh.corners, kind="stable")
     starts = np.searchsorted(mesh.corners, np.arange(n_vertices + 1), sorter=by_vertex)
-    deciding = _deciding_words(partition)
-    root = _first_values(partition)
+    deciding = deciding_words(partition)
+    root = first_values(partition)
     is_wrong = np.zeros(partition.n_regions, dtype=bool)
     for batch in batches(n_vertices, points_at_once(partition), "vertices", progress):
         vertices = np.arange(n_vertices)[batch]
@@ -45,7 +46,7 @@ def vertex_figures(partition: "Partition", rounding: Rounding, progress: bool) -
         rows = mesh.corners[places] - vertices[0]
         regions = mesh.face_of_corner[places]
         wrong = np.zeros(len(places), dtype=bool)
-        values = _values(partition, mesh.vertices[batch], root)
+        values = values_at(partition, mesh.vertices[batch], root)
         for index, (y, tolerance) in enumerate(zip(values, rounding.values, strict=True)):
             bits = partition.bits[index][partition.ancestors[index][regions]]
             contradicting = (bits & pack(y < -tolerance)[rows]) | (~bits & pack(y > tolerance)[rows])
@@ -61,7 +62,7 @@ def vertex_figures(partition: "Partition", rounding: Rounding, progress: bool) -
     return VertexFigures(n_vertices, int(beyond.sum()), int((~beyond).sum()), wrong_regions[beyond])
 
 
-def _first_values(partition: "Partition") -> Float64[np.ndarray, "3 units"]:
+def first_values(partition: "Partition") -> Float64[np.ndarray, "3 units"]:
     """The first affine map on the slice: what t₁, t₂ and 1 add to its values. At all vertices it would be most of the
     work, as inputs have many more numbers; at interior points and samples it is the network's own.
     """
@@ -71,7 +72,7 @@ def _first_values(partition: "Partition") -> Float64[np.ndarray, "3 units"]:
     return maps
 
 
-def _values(
+def values_at(
     partition: "Partition", points: Float64[np.ndarray, "n 2"], root: Float64[np.ndarray, "3 units"]
 ) -> list[Float64[np.ndarray, "n units"]]:
     """Values of each stage's coordinates at points, by the forward pass from the first affine map's values."""
@@ -80,25 +81,3 @@ def _values(
     for stage, following in pairwise(stages):
         values.append(following.affine(stage.activate(values[-1])))
     return values
-
-
-def _deciding_words(partition: "Partition") -> dict[int, tuple[int, UInt64[np.ndarray, "F words"]]]:
-    """For each stage of a maximum with several: its comparisons that count on each face after the maximum's last stage,
-    and which stage that is.
-    """
-    network = partition.network
-    found: dict[int, tuple[int, UInt64[np.ndarray, "F words"]]] = {}
-    for group in network.groups:
-        last = group[-1]
-        n_faces = len(partition.parents[last])
-        words = {index: np.empty((n_faces, partition.bits[index].shape[1]), dtype=np.uint64) for index in group}
-        for batch in batches(n_faces, points_at_once(partition), "", progress=False):
-            faces = np.arange(n_faces)[batch]
-            active = []
-            for index in reversed(group):
-                active.append(unpack(partition.bits[index][faces], network.stages[index].n_units))
-                faces = partition.parents[index][faces]
-            for index, counted in zip(group, network.deciding(group, active[::-1]), strict=True):
-                words[index][batch] = pack(counted)
-        found |= {index: (last, of_stage) for index, of_stage in words.items()}
-    return found

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from splinegeo._bit_checks import bit_figures
 from splinegeo._border_checks import border_figures
 from splinegeo._convexity_checks import convexity_figures
 from splinegeo._corner_checks import corner_figures
+from splinegeo._held_checks import held_figures
 from splinegeo._map_checks import map_figures
 from splinegeo._mesh_checks import mesh_figures
 from splinegeo._pattern_checks import (
@@ -66,6 +68,9 @@ class Certificate:
     """Sides of edges that are not once a side, in their direction, of the region that the edge names there."""
     duplicate_patterns: int
     """Regions less different patterns."""
+    idle_bits: int
+    """Regions with a bit that is 1 though no unit's piece depends on it: `pattern_keys` of equal patterns would
+    differ."""
     inner_edges: int
     merged_edges: int
     """Of the inner edges: those across which more than their own unit changes, all of which vanish there."""
@@ -112,8 +117,15 @@ class Certificate:
     map_roundings: int
     """Regions with another Jacobian than torch's only as some units vanish to rounding: they count for what their
     pattern says of them."""
+    wrong_areas: int
+    """Regions whose area is not that of their polygon."""
+    held_maps: int
+    """Regions whose slice map was compared with the forward pass at all their corners: all, if the partition has been
+    asked for slice maps."""
+    wrong_held_maps: int
+    """Of these: those with other values, that are not those of their pattern either."""
     compared_corners: int
-    """Regions, drawn with the seed, whose corners were counted again."""
+    """Regions whose corners were counted again: all, but for the most degenerate of meshes."""
     wrong_corners: int
     """Of these: those with another number of corners than their polygon without those on the line through their
     neighbours."""
@@ -149,6 +161,7 @@ class Certificate:
             (self.misplaced_edges > 0, f"{self.misplaced_edges} edges have a label that contradicts their place"),
             (self.wrong_sides > 0, f"{self.wrong_sides} sides of edges are not those of the regions beside them"),
             (self.duplicate_patterns > 0, f"{self.duplicate_patterns} regions repeat a pattern"),
+            (self.idle_bits > 0, f"{self.idle_bits} regions have bits on which no unit's piece depends"),
             (
                 self.wrong_edges > 0,
                 f"{self.wrong_edges} edges separate patterns that differ otherwise than by their unit",
@@ -182,6 +195,8 @@ class Certificate:
                     ("squared norms", self.norm_error),
                 )
             ),
+            (self.wrong_areas > 0, f"{self.wrong_areas} areas are not those of their regions"),
+            (self.wrong_held_maps > 0, f"{self.wrong_held_maps} slice maps are not the network's at the corners"),
             (
                 self.wrong_corners > 0,
                 f"{self.wrong_corners} of {self.compared_corners} regions have another number of corners",
@@ -201,7 +216,7 @@ class Certificate:
             ("edges", f"{self.inner_edges} inner, {self.merged_edges} of merged units, {self.wrong_edges} wrong, "
                       f"{self.misplaced_edges} misplaced; {self.wrong_sides} wrong sides, "
                       f"{self.displaced_edges} displaced"),
-            ("patterns", f"{self.duplicate_patterns} repeated"),
+            ("patterns", f"{self.duplicate_patterns} repeated, {self.idle_bits} with idle bits"),
             ("interior points", f"{self.interior_mismatches} mismatches, {self.interior_roundings} within rounding"),
             ("vertices", f"{self.vertex_mismatches} regions mismatch at some of {self.vertices} vertices, "
                          f"{self.vertex_roundings} within rounding"),
@@ -210,6 +225,8 @@ class Certificate:
             ("affine maps", f"of {self.compared_maps} regions: A {self.map_error:.0e}, B {self.offset_error:.0e}, "
                             f"centroid {self.centroid_error:.0e}, radius {self.radius_error:.0e}, "
                             f"norm² {self.norm_error:.0e}; {self.map_roundings} within rounding"),
+            ("areas, slice maps", f"{self.wrong_areas} wrong areas; {self.wrong_held_maps} wrong of {self.held_maps} "
+                                  "slice maps held"),
             ("corners", f"{self.wrong_corners} wrong of {self.compared_corners} regions"),
         )  # fmt: skip
         where = [] if self.ok else [(f"see {check}", _named(found)) for check, found in self.suspects]
@@ -232,10 +249,11 @@ def certify(
     All regions, edges and vertices: areas, convexity, Euler's characteristic, labels and sides of the mesh; uniqueness
     of the patterns; on every inner edge, that the patterns on both sides differ in the unit that the edge names, and
     where an incomplete partition ends, that it vanishes; the network's forward pass at an interior point of every
-    region, and at every vertex against all regions about it. A part, drawn with the seed and counted in the report: the
-    forward pass at `n_samples` random points (default: 100 000; fewer for networks of more than 2684 units, 2²⁸ by the
-    number of units); maps, centroids, radii and norms of up to 256 regions against torch's Jacobian; the corners of up
-    to 1024. Raises `InvalidArgumentError` for fewer than 0 samples.
+    region, and at every vertex against all regions about it; areas and counted corners; slice maps, if the partition
+    has been asked for them. A part, drawn with the seed and counted in the report: the forward pass at `n_samples`
+    random points (default: 100 000; fewer for networks of more than 2684 units, 2²⁸ by the number of units); maps,
+    centroids, radii and norms of up to 256 regions against torch's Jacobian. Raises `InvalidArgumentError` for fewer
+    than 0 samples.
     """
     if n_samples is None:
         n_samples = samples_by_default(partition)
@@ -252,16 +270,20 @@ def certify(
         "outer edges": border_figures(partition, rounding),
         "samples": sample_figures(partition, n_samples, seed, rounding, progress),
         "affine maps": map_figures(partition, rounding, seed, progress),
+        "areas, slice maps": held_figures(partition, progress),
         "corners": corner_figures(partition, rounding.position, seed),
     }
     repeated = repeated_patterns(partition)
-    found = {check: of_check.regions for check, of_check in figures.items()} | {"patterns": repeated}
+    idle = bit_figures(partition)
+    found = {check: of_check.regions for check, of_check in figures.items()}
+    found["patterns"] = np.union1d(repeated, idle.regions)
     named = {name: value for of_check in figures.values() for name, value in of_check._asdict().items()}
     del named["regions"]
     return Certificate(
         n_regions=partition.n_regions,
         complete=partition.complete,
         duplicate_patterns=len(repeated),
+        idle_bits=idle.idle_bits,
         suspects=tuple((check, tuple(regions.tolist())) for check, regions in found.items() if len(regions)),
         **named,
     )

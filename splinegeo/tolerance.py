@@ -97,13 +97,22 @@ def stage_tolerances(
 
 def partition_tolerances(partition: "Partition") -> list[Float64[np.ndarray, " units"]]:
     """Tolerances of all stages, with sizes taken at the domain's corners and at some thousand vertices."""
+    return stage_tolerances(partition.network, sampled_inputs(partition), ever_active(partition))
+
+
+def sampled_inputs(partition: "Partition") -> Float64[np.ndarray, "n d"]:
+    """The domain's corners and some thousand vertices, flattened inputs of the network."""
     network, plane = partition.network, partition.plane
     widest = max([network.n_inputs, *(stage.n_units for stage in network.stages)])
     n_points = max(1, min(_SIZE_POINTS, _SIZE_BYTES // (32 * widest)))
     spread = np.linspace(0, len(partition.vertices) - 1, n_points).astype(np.int64)
     points = np.concatenate([partition.domain, partition.vertices[np.unique(spread)]])
-    active = [
+    return plane.origin + points @ plane.basis
+
+
+def ever_active(partition: "Partition") -> list[Bool[np.ndarray, " units"]]:
+    """For each stage: its coordinates that are positive in some region."""
+    return [
         unpack(np.bitwise_or.reduce(words, axis=0)[None], stage.n_units)[0]
-        for words, stage in zip(partition.bits, network.stages, strict=True)
+        for words, stage in zip(partition.bits, partition.network.stages, strict=True)
     ]
-    return stage_tolerances(network, plane.origin + points @ plane.basis, active)
