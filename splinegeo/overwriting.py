@@ -34,12 +34,15 @@ class Overwriting:
         position = {node: i for i, node in enumerate(nodes)}
         origins = {node: _origin(trace, node) for node in nodes}
         suspects = {}
+        tensors = {node: _tensor(trace, node) for node in nodes}
         for call in in_place:
             target, here = call.all_input_nodes[0], position[call]
             others = [
                 node
                 for node in nodes[:here]
-                if node is not target and origins[node] is origins[target] and _used_after(node, position, here)
+                if tensors[node] is not tensors[target]  # its names are followed by the functional form
+                and origins[node] is origins[target]
+                and _used_after(node, position, here)
             ]
             if others:
                 suspects[call] = others
@@ -86,6 +89,13 @@ class _Marking(fx.Interpreter):
 def _origin(trace: Trace, node: fx.Node) -> fx.Node:
     """The call that made the memory that a value may lie in."""
     while node.all_input_nodes and not is_new_tensor(trace, node):
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _tensor(trace: Trace, node: fx.Node) -> fx.Node:
+    """The call that first gave a tensor: calls that write over it give it again."""
+    while is_in_place(trace, node):
         node = node.all_input_nodes[0]
     return node
 

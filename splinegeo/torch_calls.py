@@ -12,6 +12,14 @@ from splinegeo.tracing import Trace
 _SPACES = (torch, torch.nn.functional, operator)
 # Calls of contiguous() are passed through, so that a view may meet a memory layout other than in the user's forward.
 _ANY_LAYOUT = {"view": "reshape", "view_as": "reshape_as"}
+# y += z and the like write over a tensor, and make another number.
+_AUGMENTED: dict[Any, Any] = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
+_NUMBERS = frozenset({"size", "dim", "ndimension", "numel", "nelement", "stride", "get_device", "shape", "ndim"})
 
 
 def name_of(node: fx.Node) -> str:
@@ -22,8 +30,9 @@ def name_of(node: fx.Node) -> str:
         return ""
     if node.target is getattr:
         return str(node.args[1])
-    name = getattr(node.target, "__name__", "")
-    known = any(getattr(space, name, None) is node.target for space in _SPACES)
+    target = _AUGMENTED.get(node.target, node.target)
+    name = getattr(target, "__name__", "")
+    known = any(getattr(space, name, None) is target for space in _SPACES)
     return out_of_place(name) if known else ""
 
 
@@ -50,8 +59,18 @@ def is_in_place(trace: Trace, node: fx.Node) -> bool:
         return bool(getattr(trace.submodule(node), "inplace", False))
     if node.op not in ("call_function", "call_method"):
         return False
+    if node.target in _AUGMENTED:
+        return not _is_number(node.all_input_nodes[0])
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     return bool(node.kwargs.get("inplace")) or out_of_place(name) != name
+
+
+def _is_number(node: fx.Node) -> bool:
+    """Does the call give a number or a shape, or reckon with them?"""
+    if name_of(node) in _NUMBERS:
+        return True
+    reckons = getattr(node.target, "__module__", "") == "_operator"
+    return reckons and all(_is_number(argument) for argument in node.all_input_nodes)
 
 
 def carry_out(trace: Trace, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -64,6 +83,7 @@ def carry_out(trace: Trace, node: fx.Node, args: tuple[Any, ...], kwargs: dict[s
     if node.op == "call_method":
         name = out_of_place(str(node.target))
         return getattr(args[0], _ANY_LAYOUT.get(name, name))(*args[1:], **kwargs)
-    name = getattr(node.target, "__name__", "")
-    function = node.target if out_of_place(name) == name else getattr(torch, out_of_place(name), node.target)
-    return function(*args, **kwargs)  # type: ignore[operator]
+    target = _AUGMENTED.get(node.target, node.target)
+    name = getattr(target, "__name__", "")
+    function = target if out_of_place(name) == name else getattr(torch, out_of_place(name), target)
+    return function(*args, **kwargs)

@@ -2,7 +2,8 @@
 
 import copy
 import inspect
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -92,10 +93,34 @@ class _Root(nn.Module):
         return self.model(x)
 
 
+class _Proxy(fx.Proxy):
+    """A value of a trace that shows what is added to a tensor itself (y += z): torch.fx's own shows y = y + z, whoever
+    else holds y.
+    """
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._written(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._written(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._written(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._written(operator.itruediv, other)
+
+    def _written(self, target: Callable[[Any, Any], Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", target, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     """torch.fx's tracer, which remembers the innermost module whose forward failed."""
 
     failed: str | None = None
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
