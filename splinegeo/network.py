@@ -58,6 +58,7 @@ def read_network(model: nn.Module | Network, input_shape: Sequence[int] | None =
         with KeepFloat64():
             overwriting.check(program.input_shape)
         network = read_stages(program)
+        _refuse_empty(network)
         _compare_forward(network, duplicate)
     return replace(network, module=duplicate)
 
@@ -84,6 +85,14 @@ def _shape_of_input(calls: Calls, given: Sequence[int] | None) -> tuple[int, ...
             f"layer '{name}' comes before any linear layer: its input size is unknown; give input_shape"
         )
     raise InvalidNetworkError("the shape of the network's input is unknown: give input_shape, for instance (3, 32, 32)")
+
+
+def _refuse_empty(network: Network) -> None:
+    for layer in network.layers:
+        if not layer.n_units:
+            raise InvalidNetworkError(f"layer '{layer.path}' ({layer.kind}) has no units: leave it out")
+    if not network.n_outputs:
+        raise InvalidNetworkError("the network has no outputs: it must map (n, ...) to (n, C) with C at least 1")
 
 
 def _compare_forward(network: Network, model: nn.Module) -> None:

@@ -255,6 +255,17 @@ def test_networks_that_do_not_fit_together(model: nn.Module, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_networks_of_nothing_are_refused() -> None:
+    hollow = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 0), nn.ReLU(), nn.Linear(0, 2))
+    with pytest.raises(sg.InvalidNetworkError, match=r"layer '3' \(ReLU\) has no units"):
+        sg.enumerate_regions(hollow, IDENTITY_PLANE, sg.Box(1.0))
+    with pytest.raises(sg.InvalidNetworkError, match="no outputs"):
+        sg.enumerate_regions(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 0)), IDENTITY_PLANE, sg.Box(1.0))
+    with pytest.raises(sg.InvalidNetworkError, match="no outputs"):
+        sg.enumerate_segment(nn.Linear(2, 0), [0.0, 0.0], [1.0, 0.0])
+
+
 @pytest.mark.parametrize(("inputs", "plane"), [(5, IDENTITY_PLANE), (784, sg.Slice(np.zeros(2352), np.eye(2, 2352)))])
 def test_a_network_of_another_input_size_than_the_slice(inputs: int, plane: sg.Slice) -> None:
     with pytest.raises(sg.ShapeError, match=rf"takes {inputs} inputs.*\b{len(plane.origin)}\b"):
