@@ -250,7 +250,7 @@ def _reference(partition: "Partition", regions: Int64[np.ndarray, " n"], probes:
     if network.module is None:
         return by_stages
     with torch.inference_mode(False), one_torch_thread(), _ExactDerivatives():
-        inputs = torch.tensor(x).reshape(len(x), *network.input_shape)
+        inputs = torch.from_numpy(x).reshape(len(x), *network.input_shape)
         with torch.no_grad():
             outputs = network.module(inputs.clone()).reshape(len(x), -1)
         by_torch = by_stages._replace(outputs=outputs.numpy())

@@ -252,13 +252,15 @@ def certify(
     region, and at every vertex against all regions about it; areas and counted corners; slice maps, if the partition
     has been asked for them. A part, drawn with the seed and counted in the report: the forward pass at `n_samples`
     random points (default: 100 000; fewer for networks of more than 2684 units, 2²⁸ by the number of units); maps,
-    centroids, radii and norms of up to 256 regions against torch's Jacobian. Raises `InvalidArgumentError` for fewer
-    than 0 samples.
+    centroids, radii and norms of up to 256 regions against torch's Jacobian. Raises `InvalidArgumentError` for a
+    number of samples or a seed that is no whole number from 0.
     """
     if n_samples is None:
         n_samples = samples_by_default(partition)
-    if not (isinstance(n_samples, int | np.integer) and n_samples >= 0):
-        raise InvalidArgumentError(f"n_samples must be a whole number that is not negative, not {n_samples!r}")
+    for name, number in (("n_samples", n_samples), ("seed", seed)):
+        is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not (is_whole and number >= 0):
+            raise InvalidArgumentError(f"{name} must be a whole number that is not negative, not {number!r}")
     rounding = Rounding.of(partition)
     figures: dict[str, Any] = {
         "area error": mesh_figures(partition.mesh, partition.domain, partition.complete, rounding.position),

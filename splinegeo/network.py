@@ -100,7 +100,7 @@ def _compare_forward(network: Network, model: nn.Module) -> None:
     x = np.random.default_rng(_CHECK_SEED).standard_normal((_CHECK_SAMPLES, network.n_inputs))
     try:
         with KeepFloat64():
-            expected = model(torch.tensor(x).reshape(_CHECK_SAMPLES, *network.input_shape))
+            expected = model(torch.from_numpy(x.copy()).reshape(_CHECK_SAMPLES, *network.input_shape))
     except Exception as error:  # whatever the module's own code raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidNetworkError(

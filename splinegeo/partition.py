@@ -29,7 +29,7 @@ from splinegeo.processors import n_processors
 from splinegeo.restricted_maps import BaseRows
 from splinegeo.restriction import Restriction
 from splinegeo.selection import Selection, region_polygons, regions_in_disc, regions_in_polygon
-from splinegeo.slice import Box, Slice, slice_points
+from splinegeo.slice import Box, Slice, as_numbers, slice_points
 from splinegeo.slice_maps import slice_maps
 from splinegeo.statistics import RegionStatistics, region_statistics
 from splinegeo.tolerance import coordinate_rounding
@@ -236,7 +236,7 @@ class Partition:
         Raises `ShapeError` if they are not one for each region, `InvalidArgumentError` as `operator_norms`.
         """
         check_norm(kind, space)
-        recalled = np.array(norms, dtype=self.dtype)
+        recalled = as_numbers(norms, "norms").astype(self.dtype)
         if recalled.shape != (self.n_regions,):
             raise ShapeError(
                 f"norms of {self.n_regions} regions must have the shape ({self.n_regions},), not {recalled.shape}"

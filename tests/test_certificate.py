@@ -282,6 +282,11 @@ def test_the_figures_are_reproducible() -> None:
     assert isinstance(certify(partition, 0), Certificate)
     with pytest.raises(sg.InvalidArgumentError, match="n_samples must be a whole number"):
         certify(partition, -1)
+    with pytest.raises(sg.InvalidArgumentError, match="n_samples must be a whole number"):
+        certify(partition, True)
+    for seed in (-1, 1.5, "one"):
+        with pytest.raises(sg.InvalidArgumentError, match=f"seed must be a whole number .*, not {seed!r}"):
+            certify(partition, 0, seed=seed)
 
 
 @pytest.mark.parametrize("half_width", [1e-2, 1e-4, 1e-6])

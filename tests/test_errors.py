@@ -219,6 +219,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], type[Exception], str, str]] = {
         "corners",
         r"within 1e\+100",
     ),
+    "norms that are words": (lambda: partition().recall_norms(["low"] * 3), sg.ShapeError, "norms", "real numbers"),
     "half a region": (lambda: partition().affine_map(0.5), sg.InvalidArgumentError, r"not 0\.5", "whole number"),
     "one disc for several": (
         lambda: partition().local_complexity([0.0, 0.0], radius=1.0),

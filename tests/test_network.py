@@ -320,6 +320,9 @@ def test_a_default_device_of_the_users_is_disregarded() -> None:
     torch.set_default_device("meta")
     try:
         found = sg.enumerate_regions(model, IDENTITY_PLANE, sg.Box(1.0))
+        certificate = found.certify(100)
     finally:
         torch.set_default_device(None)
+    assert certificate.ok, str(certificate)
+    assert certificate.compared_maps > 0
     np.testing.assert_array_equal(found.pattern_keys, expected.pattern_keys)
