@@ -13,7 +13,6 @@ from experiments.cache_options import Cache, CacheGigabytes
 from experiments.options import DataDir, Device, Download, Run
 from experiments.run_path import check_run_path
 from experiments.slice_options import HalfWidth, Points, PointsSeed, check_points_seed
-from splinegeo.processors import n_processors
 
 
 def migrate(
@@ -56,6 +55,7 @@ def migrate(
     from experiments.processes import processes
     from experiments.run_folder import RunFolder
     from experiments.run_regions import slice_points
+    from splinegeo.processors import n_processors
     from viz.color_scale import shared_norm
     from viz.migration_frames import migration_frames
     from viz.style import style
