@@ -30,6 +30,10 @@ FLAGS = (
 _PATIENCE = 120.0
 
 
+class ProtocolError(AssertionError):
+    """The browser could not do what it was sent; a page that is just taking another's place can do nothing."""
+
+
 class Browser:
     """One page of a headless Chromium."""
 
@@ -81,7 +85,8 @@ class Browser:
         while True:
             answer = self._receive(deadline)
             if answer.get("id") == self._number:
-                assert "error" not in answer, f"{method}: {answer['error']}"
+                if "error" in answer:
+                    raise ProtocolError(f"{method}: {answer['error']}")
                 return answer["result"]
 
     def resize(self, width: int, height: int, scale: float = 1.0) -> None:
@@ -107,9 +112,12 @@ class Browser:
         return result["result"].get("value")
 
     def wait(self, expression: str) -> None:
-        """Until an expression holds."""
+        """Until an expression holds, in the page that is there then."""
         deadline = time.monotonic() + _PATIENCE
-        while not self.evaluate(expression):
+        while True:
+            with contextlib.suppress(ProtocolError):
+                if self.evaluate(expression):
+                    return
             assert time.monotonic() < deadline, f"{expression} never held; the page reported {self.problems}"
             time.sleep(0.05)
 

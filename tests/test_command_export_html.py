@@ -154,9 +154,12 @@ def test_a_run_clicked_and_stepped_through(
     chromium.key("ArrowRight", 39)
     chromium.wait("document.body.dataset.shown === '1'")
     check_panel(chromium, parts[1], t, mnist)
+    chromium.evaluate("""(() => { window.pressed = []; const play = document.getElementById("play");
+        new MutationObserver(() => window.pressed.push(play.getAttribute("aria-pressed")))
+          .observe(play, { attributeFilter: ["aria-pressed"] }); })()""")
     chromium.key(" ", 32)
-    assert chromium.evaluate("splinegeo.state.playing") is True
     chromium.wait(f"document.body.dataset.shown === '{len(epochs) - 1}' && !splinegeo.state.playing")
+    assert chromium.evaluate("window.pressed") == ["true", "false"]
     chromium.key("Escape", 27)
     assert chromium.evaluate("splinegeo.state.selected") == -1
     assert chromium.evaluate("document.getElementById('selected').hidden") is True
