@@ -11,6 +11,7 @@ from torch.func import functionalize
 from torch.nn import functional
 from tqdm import tqdm
 
+from splinegeo._output_checks import missed_outputs
 from splinegeo._pattern_checks import Rounding, active_units, depths
 from splinegeo._torch_threads import one_torch_thread
 from splinegeo.network import KeepFloat64, Network
@@ -45,6 +46,7 @@ class MapFigures(NamedTuple):
     centroid_error: float
     radius_error: float
     norm_error: float
+    output_error: float
     map_rounding: float
     map_roundings: int
     regions: Int64[np.ndarray, " n"]
@@ -127,8 +129,13 @@ def map_figures(partition: "Partition", rounding: Rounding, seed: int, progress:
             if (again <= allowed).all():
                 shares[place], n_roundings = again, n_roundings + 1
     of_map, of_offset, of_centroid, of_radius, of_norm = shares.max(axis=0, initial=0.0).tolist()
-    wrong = regions[~(shares <= allowed).all(axis=1)]
-    return MapFigures(len(regions), of_map, of_offset, of_centroid, of_radius, of_norm, allowed, n_roundings, wrong)
+    is_right = (shares <= allowed).all(axis=1)
+    # Rounded maps would miss outputs that their terms cancel to.
+    maps = values.slice_maps if partition.dtype == np.float64 else computed_slice_maps(partition, regions)
+    of_output, missed = missed_outputs(partition, regions[is_right], maps[is_right], outputs[is_right])
+    wrong = np.union1d(regions[~is_right], regions[is_right][missed])
+    errors = (of_map, of_offset, of_centroid, of_radius, of_norm, of_output)
+    return MapFigures(len(regions), *errors, allowed, n_roundings, wrong)
 
 
 def sampled_regions(partition: "Partition", n: int, seed: int) -> Int64[np.ndarray, " m"]:

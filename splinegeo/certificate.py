@@ -117,6 +117,10 @@ class Certificate:
     map_roundings: int
     """Regions with another Jacobian than torch's only as some units vanish to rounding: they count for what their
     pattern says of them."""
+    output_error: float
+    """Of those that are right so far: largest difference of the slice maps' values at the interior points from the
+    forward pass's, in shares of the largest output; 0 where it is below 2⁻²⁰, or what rounding of the inputs may make
+    of them."""
     wrong_areas: int
     """Regions whose area is not that of their polygon."""
     held_maps: int
@@ -195,6 +199,10 @@ class Certificate:
                     ("squared norms", self.norm_error),
                 )
             ),
+            (
+                not self.output_error <= 0,
+                f"maps miss the forward pass by {self.output_error:.2g} of the largest output, as larger terms cancel",
+            ),
             (self.wrong_areas > 0, f"{self.wrong_areas} areas are not those of their regions"),
             (self.wrong_held_maps > 0, f"{self.wrong_held_maps} slice maps are not the network's at the corners"),
             (
@@ -225,6 +233,7 @@ class Certificate:
             ("affine maps", f"of {self.compared_maps} regions: A {self.map_error:.0e}, B {self.offset_error:.0e}, "
                             f"centroid {self.centroid_error:.0e}, radius {self.radius_error:.0e}, "
                             f"norm² {self.norm_error:.0e}; {self.map_roundings} within rounding"),
+            ("outputs", f"missed by {self.output_error:.0e} of the largest"),
             ("areas, slice maps", f"{self.wrong_areas} wrong areas; {self.wrong_held_maps} wrong of {self.held_maps} "
                                   "slice maps held"),
             ("corners", f"{self.wrong_corners} wrong of {self.compared_corners} regions"),
