@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from splinegeo._chunks import Watch
 from splinegeo._refinement import Refinement
+from splinegeo._restricted_memory import bytes_of_operators, bytes_of_restriction, bytes_of_units
 from splinegeo._values import Values
 from splinegeo.affine import Affine
 from splinegeo.network import Network
@@ -43,12 +44,14 @@ def bytes_of_network(network: Network) -> int:
     dense = [
         affine.weight.nbytes for affine in (*(s.affine for s in stages), network.output) if isinstance(affine, Affine)
     ]
-    return sum(dense) + sum(s.affine.weight.nbytes for s in stages[1:] if isinstance(s.affine, Affine))
+    transposes = [s.affine.weight.nbytes for s in stages[1:] if isinstance(s.affine, Affine)]
+    return sum(dense) + sum(transposes) + bytes_of_operators(network)
 
 
 def bytes_held(refinement: Refinement) -> int:
     """What a refinement's own arrays take: faces, patterns, and values at vertices."""
-    arrays: list[object] = [*vars(refinement.mesh).values(), *refinement.parents, *refinement.bits]
+    bits = refinement.bits[refinement.n_shared :] if refinement.is_restricted else refinement.bits
+    arrays: list[object] = [*vars(refinement.mesh).values(), *refinement.parents, *bits]
     n_kinks = 0
     if isinstance(refinement.values, Values):
         arrays.append(refinement.values.older)
@@ -58,6 +61,8 @@ def bytes_held(refinement: Refinement) -> int:
             n_kinks = int(births.kink_count.sum())  # there is room for more, which is never written
     if refinement.begun is not None:
         arrays += [*refinement.begun]
+    if refinement.is_restricted:
+        n_kinks += bytes_of_restriction(refinement) // 12
     return 12 * n_kinks + sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 
 
@@ -79,7 +84,8 @@ def bytes_of_whole(refinement: Refinement, parts: float) -> float:
     taken = bytes_held(refinement) + n_faces * _bytes_of_face(refinement, parts)
     values = refinement.values
     if not isinstance(values, Values):
-        return taken + n_vertices * _bytes_of_coordinates(refinement)
+        room = refinement.room or 0  # for units that may cross, and for z
+        return taken + n_vertices * _bytes_of_coordinates(refinement) + 2 * room + bytes_of_units(refinement)
     if values.births is None:
         return taken + n_vertices * (8 * following + n / 4)
     if following:
@@ -111,8 +117,8 @@ def faces_of_block(refinement: Refinement, parts: float, memory: float) -> int:
 
 def parts_of_face(refinement: Refinement, watch: Watch) -> float:
     """How many parts the next stage makes of a face at most on average, as far as some ranges of faces tell."""
-    if not isinstance(refinement.values, Values):
-        return USUAL_PARTS
+    if refinement.is_restricted:
+        return float(_most_parts(refinement.crossings_to_come(watch)).mean())
     n_faces = refinement.mesh.n_faces
     n_ranges = min(_RANGES, max(1, n_faces // (_SHARE_LOOKED_AT * _FACES_OF_RANGE)))
     length = min(_FACES_OF_RANGE, max(1, n_faces // n_ranges))
@@ -145,11 +151,9 @@ def _bytes_of_part(refinement: Refinement) -> float:
     part = _FACE + _TWICE + _CHORD + n / 8
     if isinstance(refinement.values, Values):
         return part + (_BIRTH if following else 0)
-    return part + n / 8 + 9 * _KINKS_TO_COME  # patterns of the units that cross, and of all
+    return part + _KINKS_TO_COME / 8  # pattern of the units that cross
 
 
 def _bytes_of_coordinates(refinement: Refinement) -> float:
-    """What a vertex takes where the units that change sign alone are tracked: coordinates, values and outputs."""
-    if isinstance(refinement.values, Values):
-        return 0.0
-    return 8 * (3 + refinement.values.n_kinks + 3 * _KINKS_TO_COME)
+    """What a vertex takes where the units that change sign alone are tracked: their values and outputs."""
+    return 0.0 if isinstance(refinement.values, Values) else 8 * 4 * _KINKS_TO_COME

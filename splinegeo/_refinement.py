@@ -5,13 +5,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
-from splinegeo._bits import pack, unpack
+from splinegeo._bits import pack
 from splinegeo._blas_threads import one_blas_thread
 from splinegeo._chunks import Watch, run_chunks
 from splinegeo._cutting import Begun, Limit, begin_cut, crossings_to_come, cut_by_stage
+from splinegeo._freed_memory import give_back_freed_memory
 from splinegeo._gathering import values_of_faces
 from splinegeo._groups import join_group
 from splinegeo._products import multiply_activated, product_tiles
+from splinegeo._restricted_parts import restricted_to_part
 from splinegeo._rows import empty_rows
 from splinegeo._subdivision import Subdivision, Units
 from splinegeo._values import Values
@@ -19,7 +21,7 @@ from splinegeo.affine import Affine
 from splinegeo.mesh import Mesh
 from splinegeo.partition import Partition
 from splinegeo.region_maps import first_affine
-from splinegeo.restriction import Restriction, Undecided, has_operators
+from splinegeo.restriction import Restriction, has_operators
 from splinegeo.slice import Slice
 from splinegeo.stages import Network, Stage
 from splinegeo.tolerance import merging_distance, noise_of_outputs, unit_tolerance
@@ -31,23 +33,29 @@ _MANY_PRODUCTS = 1 << 22
 @dataclass(frozen=True, eq=False)
 class Refinement:
     """The faces after the first `index` stages, and the next stage's values at their vertices: as rows, or, where
-    affine maps are too large to be held, as functions of the few units that have cut.
+    affine maps are too large to be held, as functions of the few units that have cut; there None stands for those that
+    have not been computed yet, of a part of the faces.
 
     `sizes` bound the next stage's inputs; `noise` are the sizes of the values whose rounding errors they carry.
     """
 
     network: Network
+    plane: Slice
     closeness: float
     threads: int
     index: int
     mesh: Mesh
-    values: Values | Restriction
+    values: Values | Restriction | None
     sizes: Float64[np.ndarray, " m"]
     noise: Float64[np.ndarray, " m"]
     parents: tuple[Int32[np.ndarray, " F"], ...] = field(default=())
     bits: tuple[UInt64[np.ndarray, "F words"], ...] = field(default=())
     begun: Begun | None = None
     """What some units of the next stage have done already, if they have."""
+    n_shared: int = 0
+    """Stages whose bits are those of a larger refinement that this is a part of, and take no memory of their own."""
+    room: int | None = None
+    """Bytes that work arrays of a restriction are to take; None: as many as are fast."""
 
     @classmethod
     def start(cls, network: Network, plane: Slice, polygon: Float64[np.ndarray, "k 2"], threads: int) -> "Refinement":
@@ -57,12 +65,12 @@ class Refinement:
         mesh = Mesh.from_polygon(polygon)
         operators = has_operators(network)
         values = Restriction.start(network, plane) if operators else Values(first_affine(network)(inputs))
-        return cls(network, merging_distance(polygon), threads, 0, mesh, values, sizes, noise)
+        return cls(network, plane, merging_distance(polygon), threads, 0, mesh, values, sizes, noise)
 
     @property
     def is_restricted(self) -> bool:
         """Whether only the units that change sign on the domain are followed: those of a convolutional network."""
-        return isinstance(self.values, Restriction)
+        return not isinstance(self.values, Values)
 
     @property
     def finished(self) -> bool:
@@ -85,7 +93,7 @@ class Refinement:
     def advance(self, limit: Limit, watch: Watch) -> "Refinement":
         """The faces after one more stage."""
         if self.is_restricted:
-            return self._advanced(limit, watch)
+            return self.with_columns(watch)._advanced(limit, watch)
         with one_blas_thread():
             return self._advanced(limit, watch)
 
@@ -94,11 +102,18 @@ class Refinement:
         stage = stages[self.index]
         following = stages[self.index + 1].affine if self.index + 1 < len(stages) else None
         units, noise = self._units_and_noise()
+        if self.room is not None:
+            give_back_freed_memory()
         limit.families = self.families
         values, sizes, highest = self.values, self.sizes, np.full(stage.n_units, np.inf)
         if isinstance(values, Restriction):
-            values, cut, found = _cut_restricted(self.mesh, values, units, self.closeness, self.threads, limit, watch)
-            sizes, highest = found.sizes, found.highest
+            values, cut, sizes, highest = _cut_restricted(
+                self.mesh, values, units, self.closeness, self.threads, limit, watch
+            )
+            if following is None:
+                values = values.pushed(watch)
+        elif values is None:
+            raise TypeError("the columns of this stage are not held")
         else:
             values, cut = cut_by_stage(
                 self.mesh, values, units, self.closeness, self.threads, following is not None, limit, watch, self.begun
@@ -129,6 +144,28 @@ class Refinement:
         tolerance, noise = unit_tolerance(stage, self.sizes, self.noise)
         return Units(self.index, stage.slopes, tolerance), noise
 
+    def with_columns(self, watch: Watch) -> "Refinement":
+        """The same with the next stage's values as functions of the units that have cut, where these are followed."""
+        values = self.values
+        if values is None:
+            values = restricted_to_part(self.network, self.plane, self.mesh, self.parents, self.bits, self.room, watch)
+        if isinstance(values, Restriction) and values.is_behind:
+            values = values.pushed(watch)
+        if values is self.values:
+            return self
+        if self.room is not None:
+            give_back_freed_memory()
+        return replace(self, values=values)
+
+    def without_columns(self) -> "Refinement":
+        """The same without these functions, which are computed anew for each part."""
+        return replace(self, values=None)
+
+    def within(self, room: int) -> "Refinement":
+        """The same with work arrays of so many bytes, about."""
+        values = replace(self.values, room=room) if isinstance(self.values, Restriction) else self.values
+        return replace(self, values=values, room=room)
+
     @property
     def can_begin(self) -> bool:
         """Whether the next stage may cut by some of its units first: not where comparisons are joined afterwards."""
@@ -146,9 +183,13 @@ class Refinement:
         return replace(self, mesh=mesh, values=values, begun=begun)
 
     def _values_and_units(self) -> tuple[Values, Units]:
-        if not isinstance(self.values, Values):
-            raise TypeError("the values of this stage's units are not held")
-        return self.values, self._units_and_noise()[0]
+        units = self._units_and_noise()[0]
+        if isinstance(self.values, Values):
+            return self.values, units
+        if self.values is None or self.values.is_behind:
+            raise TypeError("the columns of this stage are not held")
+        found = self.values.undecided(self.mesh.vertices, units.tolerance)
+        return Values(found.values), Units(units.stage, units.slopes[found.units], units.tolerance[found.units])
 
     def part(self, begin: int, end: int) -> "Refinement":
         """The faces begin..end alone."""
@@ -166,7 +207,13 @@ class Refinement:
             begin, end = int(of_part[0]), int(of_part[-1]) + 1
             parents[i] = of_part - np.int32(begin)
         return replace(
-            self, mesh=mesh.used_vertices(), values=values, parents=tuple(parents), bits=tuple(bits), begun=begun
+            self,
+            mesh=mesh.used_vertices(),
+            values=values,
+            parents=tuple(parents),
+            bits=tuple(bits),
+            begun=begun,
+            n_shared=self.index,
         )
 
     def partition(self, plane: Slice, polygon: Float64[np.ndarray, "k 2"], complete: bool) -> Partition:
@@ -222,9 +269,9 @@ def _cut_restricted(
     threads: int,
     limit: Limit,
     watch: Watch,
-) -> tuple[Restriction, Subdivision, Undecided]:
-    """Cut the mesh by those units of a stage that are positive on a part of it; returns the restriction with that
-    stage, and what was found of the stage's units, too.
+) -> tuple[Restriction, Subdivision, Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Cut the mesh by those units of a stage that are positive on a part of it; returns the restriction with these
+    noted, the largest sizes of the stage's outputs, and the units' highest values, too.
     """
     mesh = mesh.used_vertices()  # a limit has left out faces
     found = restriction.undecided(mesh.vertices, units.tolerance)
@@ -232,8 +279,9 @@ def _cut_restricted(
     _, cut = cut_by_stage(mesh, Values(found.values), crossing, closeness, threads, False, limit, watch)
     signs = np.where(found.active[found.units], -1.0, 1.0)
     reach = np.maximum(signs * found.values, 0.0).max(axis=0)
-    restriction = restriction.advance(found.units, found.active, reach, watch)
-    return restriction, _of_all_units(cut, units.stage, found.units, found.active), found
+    restriction = restriction.noted(found.units, found.active, reach)
+    cut = _of_all_units(cut, units.stage, found.units, found.active)
+    return restriction, cut, found.sizes, found.highest
 
 
 def _of_all_units(
@@ -246,7 +294,7 @@ def _of_all_units(
     decided = active.copy()
     decided[units] = False
     bits = np.repeat(pack(decided[None]), cut.mesh.n_faces, axis=0)
-    of_units = unpack(cut.bits, len(units)).astype(np.uint64)
     for i, unit in enumerate(units):
-        bits[:, unit >> 6] |= of_units[:, i] << np.uint64(unit & 63)
+        of_unit = cut.bits[:, i >> 6] >> np.uint64(i & 63) & np.uint64(1)
+        bits[:, unit >> 6] |= of_unit << np.uint64(unit & 63)
     return cut._replace(mesh=replace(cut.mesh, edge_labels=labels), bits=bits)

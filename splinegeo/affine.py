@@ -17,6 +17,8 @@ from splinegeo.magnitudes import Power, sums_of_sizes
 
 Rows = Float64[np.ndarray, "... m"]
 _BATCH_BYTES = 1 << 27
+# Of all the numbers of a forward's calls, so many times are held while it is differentiated: measured.
+_COPIES = 2
 # Rows that are transposed together, so that both sides of the copy stay in the cache.
 _STRIP = 16
 
@@ -51,6 +53,9 @@ class AffineMap(Protocol):
 
     def bounds(self, sizes: Rows) -> Rows:
         """Bounds of the outputs' sizes |h Wᵀ| for inputs of sizes |h| up to the given ones: (..., m) -> (..., n)."""
+
+    def bytes_of_rows(self, n_rows: int) -> int:
+        """What the linear part of so many vectors takes while it is computed, beside the vectors and the results."""
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """Sizes that independent errors of the inputs, of the given sizes, have in the outputs: added as squares."""
@@ -99,6 +104,10 @@ class Affine:
         """The sums of |W_ji| sizes_i: the least such bounds."""
         return sizes @ np.abs(self.weight).T
 
+    def bytes_of_rows(self, n_rows: int) -> int:
+        """0: the product needs nothing else."""
+        return 0
+
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """Root sums of squares of W's entries times the noise."""
         return np.sqrt(np.square(self.weight) @ np.square(noise))
@@ -116,11 +125,15 @@ class TorchAffine:
         function: (m,) -> (n,), affine; torch.func differentiates and batches it.
         n_inputs: dimension m.
         numbers_per_row: numbers that one evaluation holds at once; it decides how many rows are evaluated together.
+        numbers_unfolded: numbers that torch makes of one input of a convolution, a copy for each weight that meets it.
+        numbers_of_weights: numbers of the largest weight, which torch brings into another layout.
     """
 
     function: Callable[[Tensor], Tensor]
     n_inputs: int
     numbers_per_row: int
+    numbers_unfolded: int = 0
+    numbers_of_weights: int = 0
 
     @cached_property
     def bias(self) -> Float64[np.ndarray, " n"]:
@@ -160,6 +173,11 @@ class TorchAffine:
     def bounds(self, sizes: Rows) -> Rows:
         """The sums of |W_ji| sizes_i, see `sums_of_sizes`."""
         return self._sums_of_sizes(sizes, 1)
+
+    def bytes_of_rows(self, n_rows: int) -> int:
+        """About: a call's arguments, its result and an unfolded copy for each row and for the origin; and weights."""
+        of_row = _COPIES * self.numbers_per_row + self.numbers_unfolded
+        return 8 * ((n_rows + 1) * of_row + self.numbers_of_weights)
 
     def spreads(self, noise: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " n"]:
         """Root sums of squares of W's entries times the noise, see `sums_of_sizes`."""

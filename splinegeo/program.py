@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_map
 
 from splinegeo.errors import InvalidNetworkError, ShapeError, SplineGeoError, UnsupportedModuleError
 from splinegeo.nonlinearities import Nonlinearity
@@ -127,7 +128,7 @@ class Program:
     constants: Mapping[fx.Node, Any]
     layers: Mapping[fx.Node, Nonlinearity]
     example: Mapping[fx.Node, Any]
-    """Values of the input and of dependent calls for a batch of one sample."""
+    """Shapes of the input's and of dependent calls' values for a batch of one sample, as tensors without numbers."""
 
     def arguments(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A call's arguments, from the values of the dependent calls before it."""
@@ -177,7 +178,12 @@ def program_for(calls: Calls, input_shape: Sequence[int]) -> Program:
         raise InvalidNetworkError(
             f"the network maps (1, {_sizes(input_shape)}) to {tuple(result.shape)}, not to one row for each sample"
         )
-    return Program(calls, tuple(input_shape), constants, layers, example)
+    shapes = {node: tree_map(_without_numbers, value) for node, value in example.items()}
+    return Program(calls, tuple(input_shape), constants, layers, shapes)
+
+
+def _without_numbers(value: Any) -> Any:
+    return torch.empty_like(value, device="meta") if isinstance(value, Tensor) else value
 
 
 def _arguments(

@@ -98,8 +98,29 @@ class _Segment:
         if exact is not None:
             return exact
         held = self.before.size + self.n_outputs + sum(_count(self.program.example[node]) for node in self.calls)
-        operator = TorchAffine(self, self.before.size, held)
+        unfolded, weights = (
+            zip(*map(self._unfolded_and_weights, self.calls), strict=True) if self.calls else ((0,), (0,))
+        )
+        operator = TorchAffine(self, self.before.size, held, max(unfolded), max(weights))
         return operator.dense() if self.before.size * self.n_outputs <= min(DENSE_ENTRIES, room) else operator
+
+    def _unfolded_and_weights(self, node: fx.Node) -> tuple[int, int]:
+        """Of a call: the numbers that torch's convolution makes of its input, one for each weight that one meets; and
+        those of its weight.
+        """
+        if node.op == "call_module":
+            weight = getattr(self.program.calls.trace.submodule(node), "weight", None)
+        else:
+            weight = next(
+                (self.program.constants[n] for n in node.all_input_nodes[1:] if n in self.program.constants), 0
+            )
+        if not isinstance(weight, Tensor):
+            return 0, 0
+        result = self.program.example[node]
+        if not isinstance(result, Tensor) or weight.ndim < 3 or result.ndim != weight.ndim:
+            return 0, weight.numel()
+        groups = max(1, _channels(self.program.example, node) // weight.shape[1])
+        return groups * prod(weight.shape[1:]) * prod(result.shape[2:]), weight.numel()
 
     def _linear_chain(self) -> Affine | None:
         """The product of Linear layers applied to the whole state, or identity; None for all else, and if large."""
@@ -138,6 +159,11 @@ class _Segment:
         if self.after is None or self.after.layer is None:
             return self.program.calls.result is value
         return self.after.round.plain and not self.after.carried and self.after.layer.args[:1] == (value,)
+
+
+def _channels(example: Mapping[fx.Node, Any], node: fx.Node) -> int:
+    value = example.get(node.all_input_nodes[0])
+    return value.shape[1] if isinstance(value, Tensor) and value.ndim > 1 else 1
 
 
 def _dense_linear(layer: Any) -> Affine:

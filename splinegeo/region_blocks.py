@@ -27,6 +27,7 @@ from splinegeo._cutting import FIRST_CUT, Limit
 from splinegeo._freed_memory import give_back_freed_memory
 from splinegeo._groups import whole_families
 from splinegeo._refinement import Refinement
+from splinegeo._restricted_memory import bytes_of_columns, may_keep_columns, parts_for_columns, room_of
 from splinegeo.affine import Affine
 from splinegeo.errors import InvalidArgumentError, PartitionFileError
 from splinegeo.mesh import Mesh, polygon_area
@@ -156,6 +157,9 @@ class RegionBlocks(Iterator["Partition"]):
         refinement, polygon = self._start
         area = polygon_area(polygon)
         memory = max(_MOST_OF_NETWORK * self._memory, self._memory - bytes_of_network(refinement.network))
+        if refinement.is_restricted:
+            refinement = refinement.within(room_of(memory))
+            give_back_freed_memory()  # of reading the network
         with tqdm(disable=not self._progress, unit=" faces", leave=False) as bar:
             done = 0.0
             parts = self._parts(refinement, after, (), memory, _GIVEN * memory, Watch(bar))
@@ -176,10 +180,17 @@ class RegionBlocks(Iterator["Partition"]):
             yield None, place, self._area(refinement.mesh)
             return
         bounds: list[int] = []
+        part_of = _cut_part
         while not refinement.finished:
             if _begins(refinement, memory, watch):
                 refinement = refinement.begin_stage(watch)
                 continue
+            if refinement.is_restricted and refinement.mesh.n_faces > 1:
+                bounds = _bounds_for_columns(refinement, memory)
+                if len(bounds) > 2:
+                    part_of = _uncut_part
+                    break
+                refinement = refinement.with_columns(watch)
             bounds = _bounds(refinement, memory, given if place else np.inf, watch)
             if len(bounds) > 2:
                 break
@@ -196,6 +207,8 @@ class RegionBlocks(Iterator["Partition"]):
         last_left_out, n_before = after[0] if after is not None else (-1, n_faces)
         if n_before != n_faces or last_left_out >= len(bounds) - 1:
             raise PartitionFileError(_ANOTHER)
+        if refinement.is_restricted and not (_is_last(refinement) and may_keep_columns(refinement, memory)):
+            refinement = refinement.without_columns()
         left = _memory_left(refinement, memory if place else memory - given)
         for i, (begin, end) in enumerate(pairwise(bounds)):
             left_out = after[1:] if after is not None and i == last_left_out else None
@@ -204,7 +217,7 @@ class RegionBlocks(Iterator["Partition"]):
                 yield None, part, self._area(refinement.mesh.faces(begin, end))
             else:
                 give_back_freed_memory()  # of the work on all faces, or on the part before
-                yield from self._parts(_cut_part(refinement, begin, end, watch), left_out, part, left, given, watch)
+                yield from self._parts(part_of(refinement, begin, end, watch), left_out, part, left, given, watch)
 
     def _area(self, mesh: Mesh) -> float:
         """The faces' area where it is shown; measuring takes a while."""
@@ -216,6 +229,20 @@ def _cut_part(refinement: Refinement, begin: int, end: int, watch: Watch) -> Ref
     faces = refinement.part(begin, end)
     may_begin_again = refinement.begun is not None and faces.mesh.n_faces == 1
     return faces if may_begin_again else faces.advance(Limit(None), watch)
+
+
+def _uncut_part(refinement: Refinement, begin: int, end: int, watch: Watch) -> Refinement:
+    """Some of the faces, with fewer units that change sign; whether their columns fit is seen before they are there."""
+    return refinement.part(begin, end)
+
+
+def _bounds_for_columns(refinement: Refinement, memory: float) -> list[int]:
+    """Where the faces are to be split before the next stage's columns are computed; first and last included."""
+    left = _memory_left(refinement, memory)
+    if bytes_of_columns(refinement) <= left:
+        return [0, refinement.mesh.n_faces]
+    left = _memory_left(refinement.without_columns(), memory)
+    return _even_bounds(refinement, parts_for_columns(refinement, left))
 
 
 def _begins(refinement: Refinement, memory: float, watch: Watch) -> bool:
@@ -249,7 +276,12 @@ def _bounds(refinement: Refinement, memory: float, given: float, watch: Watch) -
     most = faces_of_block(refinement, parts, room)
     if _is_last(refinement) and np.isfinite(given):
         most = min(most, max(1, int(given / bytes_of_result(refinement, parts))))
-    bounds = np.linspace(0, n_faces, -(-n_faces // most) + 1).astype(int).tolist()
+    return _even_bounds(refinement, -(-n_faces // most))
+
+
+def _even_bounds(refinement: Refinement, n_parts: int) -> list[int]:
+    """Bounds of so many parts of the faces, of fewer where families are to stay together."""
+    bounds: list[int] = np.linspace(0, refinement.mesh.n_faces, n_parts + 1).astype(int).tolist()
     families = refinement.families
     if families is not None:
         bounds = sorted({whole_families(families, n) for n in bounds})

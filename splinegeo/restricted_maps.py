@@ -121,6 +121,6 @@ def _to_input(
             constants[a : a + step] += block @ affines[index].bias
             block = affines[index].transpose(block)
             if index:
-                block *= restriction.slopes[index - 1]
+                block *= restriction.slopes(index - 1)
         rows[a : a + step] = block
     return rows, constants

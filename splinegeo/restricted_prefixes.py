@@ -41,7 +41,7 @@ class PrefixSum:
     def after(cls, restriction: "Restriction", stage: int) -> "PrefixSum":
         """Of the stage's outputs."""
         kinks = 1.0 - restriction.network.stages[stage].slopes[restriction.kinks[stage].units]
-        return cls._pull_back(restriction, stage, restriction.slopes[stage], [kinks])
+        return cls._pull_back(restriction, stage, restriction.slopes(stage), [kinks])
 
     @classmethod
     def _pull_back(
@@ -60,7 +60,7 @@ class PrefixSum:
             if index:
                 units = restriction.kinks[index - 1].units
                 kinks.insert(0, row[units] * (1.0 - network.stages[index - 1].slopes[units]))
-                row = row * restriction.slopes[index - 1]
+                row = row * restriction.slopes(index - 1)
         return cls(n_stages, row, constant, np.concatenate([np.empty(0), *kinks]))
 
     def rows(

@@ -8,14 +8,14 @@ an image.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt64
 
 from splinegeo._bits import unpack
-from splinegeo.affine import Affine
+from splinegeo.affine import Affine, AffineMap
 from splinegeo.region_maps import affine_before
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ _NEIGHBOURS = 128
 _POINTS = 1 << 13
 # Points at which the sizes of units that keep their sign are taken: they scale tolerances, and vary slowly.
 _SIZE_POINTS = 1 << 6
+# Where the room for work arrays is bounded: how many blocks of values are in use at the same time, and how many bounds
+# of each unit near each group of neighbours.
+_BLOCKS_OF_ROOM = 4
+_BOUNDS = 6
 # The bounds of a unit's values are sums whose rounding stays far below this share of their terms.
 _ROUNDING = 2.0**-40
 
@@ -70,16 +74,20 @@ class Restriction:
     columns: Float64[np.ndarray, "m n"]
     """Values before the next stage's nonlinearity, or the outputs: z @ columns."""
     kinks: tuple[Kinks, ...] = ()
-    slopes: tuple[Float64[np.ndarray, " n"], ...] = ()
-    """For each stage: the base's slope of each coordinate."""
+    active: tuple[Bool[np.ndarray, " n"], ...] = ()
+    """For each stage: which coordinates are active in the base."""
+    is_behind: bool = False
+    """Whether the columns are still those before the last stage's nonlinearity, to be pushed through it."""
+    room: int | None = None
+    """Bytes that work arrays are to take beside columns, about; None: as many as are fast."""
 
     @classmethod
-    def start(cls, network: "Network", plane: "Slice") -> "Restriction":
+    def start(cls, network: "Network", plane: "Slice", room: int | None = None) -> "Restriction":
         """No stage yet: the first affine map on the slice."""
         first = affine_before(network, 0)
         columns = first.linear(np.vstack([plane.basis, np.reshape(plane.origin, (1, -1))]))
         columns[2] += first.bias
-        return cls(network, columns)
+        return cls(network, columns, room=room)
 
     @classmethod
     def of(cls, partition: "Partition") -> "Restriction":
@@ -90,9 +98,7 @@ class Restriction:
         base = int(np.argmin(np.einsum("ij,ij->i", middle, middle)))
         restriction = cls.start(partition.network, partition.plane)
         for stage, words, faces in zip(partition.network.stages, partition.bits, partition.ancestors, strict=True):
-            varying = np.bitwise_or.reduce(words, axis=0) ^ np.bitwise_and.reduce(words, axis=0)
-            units = np.flatnonzero(unpack(varying[None], stage.n_units)[0])
-            active = unpack(words[faces[base]][None], stage.n_units)[0]
+            units, active = varying_units(words, stage.n_units), unpack(words[faces[base]][None], stage.n_units)[0]
             restriction = restriction.advance(units, active, np.full(len(units), np.inf))
         return restriction
 
@@ -103,7 +109,7 @@ class Restriction:
 
     def coordinates(self, t: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V m"]:
         """z at points of the slice."""
-        z = np.empty((len(t), len(self.columns)))
+        z = np.empty((len(t), 3 + self.n_kinks))
         z[:, :2], z[:, 2] = t, 1.0
         m = 3
         for kinks in self.kinks:
@@ -122,22 +128,25 @@ class Restriction:
         low, high = self._bounds(t)
         active = low > tolerance
         candidates = np.flatnonzero(~active & (high > tolerance))
-        columns = np.ascontiguousarray(self.columns[:, candidates])
-        magnitudes = np.abs(columns)
-        above, elsewhere = np.zeros((2, len(candidates)), dtype=bool)
+        del low
         blocks = self._blocks(t)
-        for _, z in blocks:
-            _find_signs(z, columns, magnitudes, tolerance[candidates], above, elsewhere)
-        crossing = above & elsewhere
-        columns = np.ascontiguousarray(columns[:, crossing])
-        values = np.empty((len(t), columns.shape[1]))
+        above, elsewhere = np.zeros((2, len(candidates)), dtype=bool)
+        step = self._candidates_at_once(len(candidates))
+        for a in range(0, len(candidates), step):
+            chosen = candidates[a : a + step]
+            columns = np.ascontiguousarray(self.columns[:, chosen])
+            magnitudes = np.abs(columns)
+            for _, z in blocks:
+                _find_signs(z, columns, magnitudes, tolerance[chosen], above[a : a + step], elsewhere[a : a + step])
+        units = candidates[above & elsewhere]
+        columns = np.ascontiguousarray(self.columns[:, units])
+        values = np.empty((len(t), len(units)))
         for place, z in blocks:
             values[place] = z @ columns
         active[candidates] = above
-        active[candidates[crossing]] = values.mean(axis=0) > 0
+        active[units] = values.mean(axis=0) > 0
         sizes = self._sizes(t[:: -(-len(t) // _SIZE_POINTS)])
         stage = self.network.stages[len(self.kinks)]
-        units = candidates[crossing]
         outputs = np.where(values > 0, values, stage.slopes[units] * values)
         sizes[units] = np.abs(outputs).max(axis=0)
         return Undecided(units, values, active, sizes, high)
@@ -150,12 +159,24 @@ class Restriction:
         watch: "Watch | None" = None,
     ) -> "Restriction":
         """The restriction with one more stage, from its units with a kink, the base's sides and the kinks' reach."""
-        index = len(self.kinks)
+        return self.noted(units, active, reach).pushed(watch)
+
+    def noted(
+        self, units: Int64[np.ndarray, " k"], active: Bool[np.ndarray, " n"], reach: Float64[np.ndarray, " k"]
+    ) -> "Restriction":
+        """The same stage with its kinks, the columns left behind: how many they will be is known before they are."""
+        rows = np.ascontiguousarray(self.columns[:, units].T)
+        kinks = Kinks(units, np.where(active[units], -1.0, 1.0), rows, reach)
+        return replace(self, kinks=(*self.kinks, kinks), active=(*self.active, active), is_behind=True)
+
+    def pushed(self, watch: "Watch | None" = None) -> "Restriction":
+        """The restriction with its columns pushed through the last stage's nonlinearity and the next affine map."""
+        index, units = len(self.kinks) - 1, self.kinks[-1].units
         stage, following = self.network.stages[index], affine_before(self.network, index + 1)
-        slopes = np.where(active, 1.0, stage.slopes)
+        slopes = self.slopes(index)
         m, n = self.columns.shape
         columns = np.empty((m + len(units), following.n_outputs))
-        step = max(1, _BLOCK_BYTES // (8 * n))
+        step = self._rows_at_once(n, following)
         if watch is not None:
             watch.start(f"stage {index + 2}: columns", len(columns))
         for a in range(0, len(columns), step):
@@ -169,15 +190,39 @@ class Restriction:
             if watch is not None:
                 watch.advance(b - a)
         columns[2] += following.bias
-        rows = np.ascontiguousarray(self.columns[:, units].T)
-        kinks = Kinks(units, np.where(active[units], -1.0, 1.0), rows, reach)
-        return Restriction(self.network, columns, (*self.kinks, kinks), (*self.slopes, slopes))
+        return replace(self, columns=columns, is_behind=False)
+
+    def slopes(self, stage: int) -> Float64[np.ndarray, " n"]:
+        """The base's slope of each coordinate of a stage."""
+        return np.where(self.active[stage], 1.0, self.network.stages[stage].slopes)
+
+    @property
+    def _block_bytes(self) -> int:
+        return _BLOCK_BYTES if self.room is None else self.room // _BLOCKS_OF_ROOM
+
+    def _rows_at_once(self, n: int, following: AffineMap) -> int:
+        """How many columns' coefficients are pushed together."""
+        if self.room is None:
+            return max(1, _BLOCK_BYTES // (8 * n))
+        none, one = (following.bytes_of_rows(k) + 8 * k * (n + following.n_outputs) for k in (0, 1))
+        return max(1, (self.room - none) // (one - none))
+
+    def _candidates_at_once(self, n: int) -> int:
+        """Of how many units the columns are copied, with their sizes and the bounds of one block of points."""
+        of_each = 8 * (2 * len(self.columns) + _NEIGHBOURS + _BOUNDS * (self.points_at_once // _NEIGHBOURS + 1))
+        return max(1, n) if self.room is None else max(_NEIGHBOURS, self.room // of_each)
+
+    @property
+    def points_at_once(self) -> int:
+        """Points whose z are computed together."""
+        most = _POINTS if self.room is None else self.room // (8 * (3 + self.n_kinks))
+        return max(_NEIGHBOURS, min(_POINTS, most))
 
     def _sizes(self, t: Float64[np.ndarray, "v 2"]) -> Float64[np.ndarray, " n"]:
         """The largest sizes of the next stage's outputs at points."""
         stage, z = self.network.stages[len(self.kinks)], self.coordinates(t)
         sizes = np.empty(stage.n_units)
-        step = max(1, _BLOCK_BYTES // (8 * len(t)))
+        step = max(1, self._block_bytes // (8 * len(t)))
         for a in range(0, len(sizes), step):
             y = z @ self.columns[:, a : a + step]
             sizes[a : a + step] = np.abs(np.where(y > 0, y, stage.slopes[a : a + step] * y)).max(axis=0)
@@ -191,7 +236,7 @@ class Restriction:
         middle, half = (z_low + z_high) / 2, (z_high - z_low) / 2
         n = self.columns.shape[1]
         centre, spread = np.empty(n), np.empty(n)
-        step = max(1, _BLOCK_BYTES // (8 * len(middle)))
+        step = max(1, self._block_bytes // (8 * len(middle)))
         for a in range(0, n, step):
             block = self.columns[:, a : a + step]
             centre[a : a + step] = middle @ block
@@ -203,8 +248,8 @@ class Restriction:
         """z at the points, block by block of neighbours, to be iterated over more than once."""
         side = max(1.0, np.sqrt(len(t) / _NEIGHBOURS))
         cell = np.floor((t - t.min(axis=0)) / np.maximum(np.ptp(t, axis=0), np.finfo(float).tiny) * side)
-        places = np.split(np.lexsort(cell.T), range(_POINTS, len(t), _POINTS))
-        if 8 * len(t) * len(self.columns) <= _HELD_BYTES:
+        places = np.split(np.lexsort(cell.T), range(self.points_at_once, len(t), self.points_at_once))
+        if 8 * len(t) * len(self.columns) <= (_HELD_BYTES if self.room is None else self.room):
             return [(place, self.coordinates(t[place])) for place in places]
         return Recomputed(self, t, places)
 
@@ -252,6 +297,12 @@ def _find_signs(
         positive = y > tolerance[units]
         above[units] |= positive.any(axis=0)
         elsewhere[units] |= ~positive.all(axis=0)
+
+
+def varying_units(words: UInt64[np.ndarray, "F words"], n_units: int) -> Int64[np.ndarray, " k"]:
+    """The units of a stage that are active on some faces and not on others, from the faces' pattern words."""
+    varying = np.bitwise_or.reduce(words, axis=0) ^ np.bitwise_and.reduce(words, axis=0)
+    return np.flatnonzero(unpack(varying[None], n_units)[0])
 
 
 def has_operators(network: "Network") -> bool:
