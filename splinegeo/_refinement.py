@@ -151,11 +151,7 @@ class Refinement:
             values = restricted_to_part(self.network, self.plane, self.mesh, self.parents, self.bits, self.room, watch)
         if isinstance(values, Restriction) and values.is_behind:
             values = values.pushed(watch)
-        if values is self.values:
-            return self
-        if self.room is not None:
-            give_back_freed_memory()
-        return replace(self, values=values)
+        return self if values is self.values else replace(self, values=values)
 
     def without_columns(self) -> "Refinement":
         """The same without these functions, which are computed anew for each part."""

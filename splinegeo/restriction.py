@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt64
 
 from splinegeo._bits import unpack
+from splinegeo._freed_memory import give_back_freed_memory
 from splinegeo.affine import Affine, AffineMap
 from splinegeo.region_maps import affine_before
 
@@ -171,6 +172,8 @@ class Restriction:
 
     def pushed(self, watch: "Watch | None" = None) -> "Restriction":
         """The restriction with its columns pushed through the last stage's nonlinearity and the next affine map."""
+        if self.room is not None:
+            give_back_freed_memory()
         index, units = len(self.kinks) - 1, self.kinks[-1].units
         stage, following = self.network.stages[index], affine_before(self.network, index + 1)
         slopes = self.slopes(index)
@@ -190,6 +193,8 @@ class Restriction:
             if watch is not None:
                 watch.advance(b - a)
         columns[2] += following.bias
+        if self.room is not None:
+            give_back_freed_memory()
         return replace(self, columns=columns, is_behind=False)
 
     def slopes(self, stage: int) -> Float64[np.ndarray, " n"]:
