@@ -216,10 +216,16 @@ class Refinement:
         """The finished faces as a partition."""
         leaves_out = not complete or self.network.groups  # faces beyond a limit, or edges between joined ones
         mesh = _of_layers(self.mesh.used_vertices() if leaves_out else self.mesh, self.network)
-        partition = Partition(self.network, plane, polygon, mesh, self.parents, self.bits, complete)
+        bits = self.bits if complete else tuple(map(_own, self.bits))
+        partition = Partition(self.network, plane, polygon, mesh, self.parents, bits, complete)
         if isinstance(self.values, Restriction):
             vars(partition)["restriction"] = self.values  # what the partition would compute when first asked
         return partition
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy of a part of a larger one, which would keep all of that in memory."""
+    return array if array.base is None or array.base.nbytes == array.nbytes else array.copy()
 
 
 def _of_layers(mesh: Mesh, network: Network) -> Mesh:
@@ -273,8 +279,8 @@ def _cut_restricted(
     found = restriction.undecided(mesh.vertices, units.tolerance)
     crossing = Units(units.stage, units.slopes[found.units], units.tolerance[found.units])
     _, cut = cut_by_stage(mesh, Values(found.values), crossing, closeness, threads, False, limit, watch)
-    signs = np.where(found.active[found.units], -1.0, 1.0)
-    reach = np.maximum(signs * found.values, 0.0).max(axis=0)
+    past_zero = np.where(found.active[found.units], -found.values.min(axis=0), found.values.max(axis=0))
+    reach = np.maximum(past_zero, 0.0)
     restriction = restriction.noted(found.units, found.active, reach)
     cut = _of_all_units(cut, units.stage, found.units, found.active)
     return restriction, cut, found.sizes, found.highest

@@ -148,8 +148,7 @@ class Restriction:
         active[units] = values.mean(axis=0) > 0
         sizes = self._sizes(t[:: -(-len(t) // _SIZE_POINTS)])
         stage = self.network.stages[len(self.kinks)]
-        outputs = np.where(values > 0, values, stage.slopes[units] * values)
-        sizes[units] = np.abs(outputs).max(axis=0)
+        sizes[units] = np.maximum(values.max(axis=0), np.abs(stage.slopes[units]) * -values.min(axis=0))
         return Undecided(units, values, active, sizes, high)
 
     def advance(
