@@ -75,8 +75,14 @@ def iterate_regions(
 
     Yields partitions of parts of the domain (`complete` is False unless one block holds everything) that together
     cover it. Work arrays, the network's weights and the block given last take about `memory` bytes together, beside the
-    compiled kernels (some 70 MB) and what the weights (float64, twice) take beyond half of it. Regions on either side
-    of a block's border share its points to rounding.
+    compiled kernels (some 70 MB) and what the weights (float64, twice; of convolutions once, with three copies of the
+    largest and some numbers of each unit) take beyond half of it. Regions on either side of a block's border share its
+    points to rounding.
+
+    Where that is not enough for a single face of the stages before, which is never divided, or, in a max pooling, for
+    the faces that are to stay together, it takes what these need: convolutions three columns of the two widest stages
+    with torch's copies for one of them, and what the first stage makes of the domain, a pattern bit of each unit for
+    each face.
 
     Raises `InvalidArgumentError` for a memory that is no number of bytes; all else as `enumerate_regions`, when the
     first block is asked for.
