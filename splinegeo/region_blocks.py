@@ -76,7 +76,8 @@ def iterate_regions(
     Yields partitions of parts of the domain (`complete` is False unless one block holds everything) that together
     cover it. Work arrays, the network's weights and the block given last take about `memory` bytes together, beside the
     compiled kernels (some 70 MB) and what the weights (float64, twice; of convolutions once, with three copies of the
-    largest and some numbers of each unit) take beyond half of it. Regions on either side of a block's border share its
+    largest and some numbers of each unit) take beyond half of it. The less memory, the longer it takes: convolutional
+    networks many times as long where it is little more than that. Regions on either side of a block's border share its
     points to rounding.
 
     Where that is not enough for a single face of the stages before, which is never divided, or, in a max pooling, for
