@@ -53,6 +53,9 @@ _MOST_OF_COARSE = 1 / 32
 # Of columns and torch's arrays, which come and go, the C library keeps gaps that it cannot give back: of the memory, at
 # most this share was found.
 _GAPS = 1 / 10
+# What threads work in, and such gaps in streams of dense networks, are not counted: so many bytes, of a small memory at
+# most this share.
+_UNCOUNTED, _MOST_UNCOUNTED = 12 << 20, 3 / 16
 # Larger blocks were no faster where they were measured, at widths 512 and 1600.
 _LARGEST_BLOCK = 1 << 27
 _PROBE_SEED = 2
@@ -171,6 +174,8 @@ class RegionBlocks(Iterator["Partition"]):
             memory -= _GAPS * memory
             refinement = refinement.within(room_of(memory))
             give_back_freed_memory()  # of reading the network
+        else:
+            memory -= min(_UNCOUNTED, _MOST_UNCOUNTED * memory)
         with tqdm(disable=not self._progress, unit=" faces", leave=False) as bar:
             done = 0.0
             parts = self._parts(refinement, after, (), memory, _GIVEN * memory, Watch(bar))
