@@ -19,13 +19,15 @@ from statistics import median
 
 from child_process import Limits, Outcome, measure
 from curve_picture import draw_curve
-from machine import described, n_processors
+from machine import described
 from peers import PEER_WORKLOADS, PEERS
 from results_file import write_sections
 from tables import Row, curve_table, enumeration_table, timing_table
 from targets import OURS, targets_table, threads_table
 from tqdm import tqdm
 from workloads import CURVE, ENUMERATION, WORKLOADS
+
+from splinegeo.processors import n_processors
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _CURVE = Path(__file__).parent / "curve.png"
