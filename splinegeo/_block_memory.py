@@ -52,18 +52,16 @@ def bytes_held(refinement: Refinement) -> int:
     """What a refinement's own arrays take: faces, patterns, and values at vertices."""
     bits = refinement.bits[refinement.n_shared :] if refinement.is_restricted else refinement.bits
     arrays: list[object] = [*vars(refinement.mesh).values(), *refinement.parents, *bits]
-    n_kinks = 0
+    taken = bytes_of_restriction(refinement) if refinement.is_restricted else 0
     if isinstance(refinement.values, Values):
         arrays.append(refinement.values.older)
         births = refinement.values.births
         if births is not None:
             arrays += [births.ends, births.parameter, births.kink_start, births.kink_count]
-            n_kinks = int(births.kink_count.sum())  # there is room for more, which is never written
+            taken += 12 * int(births.kink_count.sum())  # there is room for more, which is never written
     if refinement.begun is not None:
         arrays += [*refinement.begun]
-    if refinement.is_restricted:
-        n_kinks += bytes_of_restriction(refinement) // 12
-    return 12 * n_kinks + sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    return taken + sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 
 
 def bytes_of_parts(refinement: Refinement, n_crossing: Int64[np.ndarray, " F"]) -> Float64[np.ndarray, " F"]:

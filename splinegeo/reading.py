@@ -98,10 +98,9 @@ class _Segment:
         if exact is not None:
             return exact
         held = self.before.size + self.n_outputs + sum(_count(self.program.example[node]) for node in self.calls)
-        unfolded, weights = (
-            zip(*map(self._unfolded_and_weights, self.calls), strict=True) if self.calls else ((0,), (0,))
-        )
-        operator = TorchAffine(self, self.before.size, held, max(unfolded), max(weights))
+        rooms = [self._unfolded_and_weights(node) for node in self.calls]
+        unfolded, weights = (max((room[i] for room in rooms), default=0) for i in range(2))
+        operator = TorchAffine(self, self.before.size, held, unfolded, weights)
         return operator.dense() if self.before.size * self.n_outputs <= min(DENSE_ENTRIES, room) else operator
 
     def _unfolded_and_weights(self, node: fx.Node) -> tuple[int, int]:
